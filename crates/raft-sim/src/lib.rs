@@ -1,0 +1,1 @@
+//! The raft core in the simulated world: cluster harness, safety and liveness checkers, planted bugs.

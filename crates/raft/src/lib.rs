@@ -1,0 +1,1 @@
+//! Raft as a state machine: elections, replication, leases, reads, membership, snapshots; no IO, no clock.

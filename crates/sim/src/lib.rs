@@ -1,0 +1,1 @@
+//! A deterministic world: clock, network, disk, processes, swarm-drawn faults, traces, checkers.
