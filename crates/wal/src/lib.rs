@@ -1,1 +1,15 @@
 //! The shared log on disk of all of a node's Raft groups: checksummed, torn-write safe, binary or text.
+
+pub mod disk;
+mod error;
+pub mod limits;
+mod log;
+mod open;
+mod options;
+mod text;
+
+pub use error::{CorruptError, OpenError, PoisonCause, ReadError, WalError};
+pub use log::{Append, Base, Log, LogEntry, LogReader, Opened, Recovered, Usage, Vote};
+pub use open::{identity, open};
+pub use options::{Format, Identity, Options};
+pub use text::{EscapedText, PayloadText};
