@@ -1,0 +1,1 @@
+//! Real files: locks, identities, full disks, readers.
