@@ -1,0 +1,554 @@
+//! Many connections behind one socket.
+//!
+//! An endpoint routes each datagram to the connection of its sender's address, makes
+//! connections out of Connects, keeps every connection's timer in one queue, and lets
+//! connections that have something to send take turns. It is also where the bounds are
+//! that no single connection can keep: how many there are, how many from one address, how
+//! many that never answered, and how much all of them hold together.
+//!
+//! Version 1 identifies a connection by the peer's address and port; the id in the message
+//! must match too, or the message is a stray. A second version would add a route by a
+//! random connection id, which is what lets a peer move to another address.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use stdx::Instant;
+use thiserror::Error;
+
+use crate::config::ValidConfig;
+use crate::connection::{CloseError, Connection, Event, ReadError, Side, WriteError};
+use crate::message::{ConnId, Message, SeqNum};
+use crate::state::Phase;
+use crate::wire::{self, DecodeError};
+
+stdx::id! {
+    /// A connection of an [`Endpoint`]. Never used again for another.
+    pub struct Handle("h");
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Transmit {
+    /// The peer's address.
+    pub to: SocketAddr,
+    /// How many bytes were appended to the buffer.
+    pub bytes: usize,
+}
+
+/// Why a connection can't be asked for.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum ConnectError {
+    /// This endpoint has one to that address.
+    #[error("a connection to {remote} exists")]
+    Exists {
+        /// The address.
+        remote: SocketAddr,
+    },
+    /// There are as many connections as may be.
+    #[error("{connections} connections are open, the most that the configuration admits")]
+    TooMany {
+        /// How many there are.
+        connections: usize,
+    },
+}
+
+/// What an endpoint dropped, counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct EndpointStats {
+    /// Datagrams received.
+    pub datagrams: u64,
+    /// Datagrams that are no messages.
+    pub malformed: u64,
+    /// Data cut short on the way.
+    pub short: u64,
+    /// Data changed on the way.
+    pub corrupt: u64,
+    /// Messages that belong to no connection.
+    pub unrouted: u64,
+    /// Connects refused for one of the limits.
+    pub refused: u64,
+    /// Data dropped because connections together hold as much as may be.
+    pub overloaded: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connection: Connection,
+    remote: SocketAddr,
+    /// The connection's place in the queue of timers.
+    timer: Option<Instant>,
+    /// Whether it is in the queue of those that may have something to send.
+    queued: bool,
+    waiting: Waiting,
+    /// What it was last counted with.
+    held_bytes: usize,
+    unproven: bool,
+}
+
+/// Which events of a connection wait to be polled; another of the same kind adds nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    readable: bool,
+    writable: bool,
+}
+
+/// All connections of one socket.
+///
+/// The same four kinds of methods as [`Connection`], for all of them at once:
+/// [`on_datagram`](Self::on_datagram) and [`on_timeout`](Self::on_timeout) are inputs;
+/// [`connect`](Self::connect), [`write`](Self::write), [`read`](Self::read),
+/// [`close`](Self::close) and [`shut_down`](Self::shut_down) are commands;
+/// [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event) and
+/// [`poll_timeout`](Self::poll_timeout) are outputs. The shell's loop: wait for a datagram, a
+/// command or the timeout; give it in; poll transmissions until `None`, then events until
+/// `None`; ask for the timeout.
+///
+/// A connection that was closed is gone with [`Event::Closed`]. One that was lost stays
+/// until `read` has returned what is left of it and then [`ReadError::Lost`], or `close`
+/// is called on it.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: ValidConfig,
+    /// Whether Connects make connections.
+    accepts: bool,
+    connections: BTreeMap<Handle, Entry>,
+    routes: BTreeMap<SocketAddr, Handle>,
+    addresses: BTreeMap<IpAddr, usize>,
+    timers: BTreeSet<(Instant, Handle)>,
+    /// Connections that may have something to send, in the order of their turns.
+    senders: VecDeque<Handle>,
+    events: VecDeque<(Handle, Event)>,
+    last_handle: u64,
+    last_id: u64,
+    held_bytes: usize,
+    unproven: usize,
+    stats: EndpointStats,
+}
+
+impl Endpoint {
+    /// An endpoint that takes connections from clients.
+    #[must_use]
+    pub const fn server(config: ValidConfig) -> Self {
+        Self::new(config, true)
+    }
+
+    /// An endpoint that only makes connections.
+    #[must_use]
+    pub const fn client(config: ValidConfig) -> Self {
+        Self::new(config, false)
+    }
+
+    const fn new(config: ValidConfig, accepts: bool) -> Self {
+        Self {
+            config,
+            accepts,
+            connections: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            senders: VecDeque::new(),
+            events: VecDeque::new(),
+            last_handle: 0,
+            last_id: 0,
+            held_bytes: 0,
+            unproven: 0,
+            stats: EndpointStats {
+                datagrams: 0,
+                malformed: 0,
+                short: 0,
+                corrupt: 0,
+                unrouted: 0,
+                refused: 0,
+                overloaded: 0,
+            },
+        }
+    }
+
+    /// Asks a server for a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]: one per remote address, and no more than the configuration admits.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        isn: SeqNum,
+    ) -> Result<Handle, ConnectError> {
+        if self.routes.contains_key(&remote) {
+            return Err(ConnectError::Exists { remote });
+        }
+        let connections = self.connections.len();
+        if connections >= self.config.connections_max {
+            return Err(ConnectError::TooMany { connections });
+        }
+        let connection = Connection::connect(self.config.clone(), isn, now);
+        Ok(self.insert(now, remote, connection))
+    }
+
+    /// Takes a datagram. Whatever it is, it is never an error: what can't be used is
+    /// counted and dropped.
+    pub fn on_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.stats.datagrams += 1;
+        let handle = self.routes.get(&from).copied();
+        if let Some(entry) = handle.and_then(|handle| self.connections.get_mut(&handle)) {
+            entry.connection.on_received_bytes(datagram.len());
+        }
+        let decoded = wire::decode(datagram);
+        match (handle, decoded) {
+            (_, Err(error)) => self.count(error),
+            (Some(handle), Ok(message)) => self.deliver(now, handle, message),
+            (None, Ok(Message::Connect { isn, .. })) if self.accepts => {
+                self.accept(now, from, isn, datagram.len());
+            }
+            (None, Ok(_)) => self.stats.unrouted += 1,
+        }
+        if let Some(handle) = handle {
+            self.enqueue(handle);
+            self.settle(now, handle);
+        }
+    }
+
+    // spec: LSP-8.1
+    fn deliver(&mut self, now: Instant, handle: Handle, message: Message) {
+        let full = self.held_bytes >= self.config.endpoint_bytes_max;
+        if full && matches!(message, Message::Data { .. }) {
+            self.stats.overloaded += 1;
+            return;
+        }
+        if let Some(entry) = self.connections.get_mut(&handle) {
+            entry.connection.on_message(now, message);
+        }
+    }
+
+    // spec: LSP-3.4 LSP-8.4
+    fn accept(&mut self, now: Instant, from: SocketAddr, isn: SeqNum, bytes: usize) {
+        let same = self.addresses.get(&from.ip()).copied().unwrap_or(0);
+        if self.connections.len() >= self.config.connections_max
+            || same >= self.config.connections_per_address_max
+            || self.unproven >= self.config.unproven_connections_max
+        {
+            self.stats.refused += 1;
+            return;
+        }
+        self.last_id += 1;
+        let id = ConnId::new(self.last_id);
+        let mut connection = Connection::accept(self.config.clone(), id, isn, now);
+        connection.on_received_bytes(bytes);
+        self.insert(now, from, connection);
+    }
+
+    fn insert(&mut self, now: Instant, remote: SocketAddr, connection: Connection) -> Handle {
+        self.last_handle += 1;
+        let handle = Handle::new(self.last_handle);
+        let entry = Entry {
+            connection,
+            remote,
+            timer: None,
+            queued: false,
+            waiting: Waiting::default(),
+            held_bytes: 0,
+            unproven: false,
+        };
+        self.connections.insert(handle, entry);
+        self.routes.insert(remote, handle);
+        *self.addresses.entry(remote.ip()).or_insert(0) += 1;
+        self.enqueue(handle);
+        self.settle(now, handle);
+        handle
+    }
+
+    fn count(&mut self, error: DecodeError) {
+        match error {
+            DecodeError::ShortPayload { .. } => self.stats.short += 1,
+            DecodeError::Checksum { .. } => self.stats.corrupt += 1,
+            DecodeError::TooLong { .. }
+            | DecodeError::NotJson
+            | DecodeError::UnknownType { .. }
+            | DecodeError::Negative => self.stats.malformed += 1,
+        }
+    }
+
+    /// Does what is due by the clock. Calling it early, or twice, does nothing.
+    pub fn on_timeout(&mut self, now: Instant) {
+        while let Some(&(at, handle)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(entry) = self.connections.get_mut(&handle) {
+                entry.timer = None;
+                entry.connection.on_timeout(now);
+            }
+            self.enqueue(handle);
+            self.settle(now, handle);
+        }
+    }
+
+    /// Queues a message for a connection's peer.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`], and nothing is queued.
+    pub fn write(&mut self, handle: Handle, payload: Bytes) -> Result<(), WriteError> {
+        let entry = self
+            .connections
+            .get_mut(&handle)
+            .ok_or(WriteError::Unknown)?;
+        entry.connection.write(payload)?;
+        self.enqueue(handle);
+        Ok(())
+    }
+
+    /// The next message of a connection; `None` if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] when there never will be one. With [`ReadError::Lost`] the
+    /// connection is gone.
+    pub fn read(&mut self, handle: Handle) -> Result<Option<Bytes>, ReadError> {
+        let entry = self
+            .connections
+            .get_mut(&handle)
+            .ok_or(ReadError::Unknown)?;
+        let outcome = entry.connection.read();
+        self.recount(handle);
+        if outcome == Err(ReadError::Lost) {
+            self.remove(handle);
+        } else {
+            self.enqueue(handle);
+        }
+        outcome
+    }
+
+    /// Closes a connection: see [`Connection::close`]. Of one that was lost, what is left
+    /// unread is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] when there is nothing to close.
+    pub fn close(&mut self, now: Instant, handle: Handle) -> Result<(), CloseError> {
+        let entry = self
+            .connections
+            .get_mut(&handle)
+            .ok_or(CloseError::Unknown)?;
+        if entry.connection.phase() == Phase::Lost {
+            self.remove(handle);
+            return Ok(());
+        }
+        entry.connection.close()?;
+        self.enqueue(handle);
+        self.settle(now, handle);
+        Ok(())
+    }
+
+    /// Takes no more connections and closes those that there are. The endpoint is done
+    /// when [`is_empty`](Self::is_empty).
+    pub fn shut_down(&mut self, now: Instant) {
+        self.accepts = false;
+        let handles: Vec<Handle> = self.connections.keys().copied().collect();
+        for handle in handles {
+            // One that is closing already can't be closed again, and needn't.
+            let _already_closing = self.close(now, handle);
+        }
+    }
+
+    /// Appends the next datagram to a buffer, and says where it goes. Connections take
+    /// turns, one datagram each.
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        while let Some(handle) = self.senders.pop_front() {
+            let Some(entry) = self.connections.get_mut(&handle) else {
+                continue;
+            };
+            let Some(message) = entry.connection.poll_transmit(now) else {
+                entry.queued = false;
+                self.settle(now, handle);
+                continue;
+            };
+            let to = entry.remote;
+            self.senders.push_back(handle);
+            let start = buffer.len();
+            wire::encode(&message, buffer);
+            return Some(Transmit {
+                to,
+                bytes: buffer.len() - start,
+            });
+        }
+        None
+    }
+
+    /// The next thing that the application should know, and of which connection.
+    pub fn poll_event(&mut self) -> Option<(Handle, Event)> {
+        let (handle, event) = self.events.pop_front()?;
+        if let Some(entry) = self.connections.get_mut(&handle) {
+            match event {
+                Event::Readable => entry.waiting.readable = false,
+                Event::Writable => entry.waiting.writable = false,
+                Event::Connected | Event::Closed | Event::Lost => {}
+            }
+        }
+        Some((handle, event))
+    }
+
+    /// When to call [`on_timeout`](Self::on_timeout) and then
+    /// [`poll_transmit`](Self::poll_transmit). May have changed after any call.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// A connection, to look at.
+    #[must_use]
+    pub fn connection(&self, handle: Handle) -> Option<&Connection> {
+        self.connections.get(&handle).map(|entry| &entry.connection)
+    }
+
+    /// A connection's peer.
+    #[must_use]
+    pub fn remote(&self, handle: Handle) -> Option<SocketAddr> {
+        self.connections.get(&handle).map(|entry| entry.remote)
+    }
+
+    /// All connections, those that were lost and not read out included.
+    pub fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.connections.keys().copied()
+    }
+
+    /// Whether there are no connections.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Bytes that were received and wait to be read, of all connections.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// What was dropped so far.
+    #[must_use]
+    pub const fn stats(&self) -> EndpointStats {
+        self.stats
+    }
+
+    /// Gives a connection a turn to send.
+    fn enqueue(&mut self, handle: Handle) {
+        if let Some(entry) = self.connections.get_mut(&handle)
+            && !entry.queued
+            && !entry.connection.phase().is_over()
+        {
+            entry.queued = true;
+            self.senders.push_back(handle);
+        }
+    }
+
+    /// After anything happened to a connection: collects its events, keeps its timer and
+    /// the sums, and removes it if it is closed.
+    fn settle(&mut self, now: Instant, handle: Handle) {
+        let Some(entry) = self.connections.get_mut(&handle) else {
+            return;
+        };
+        while let Some(event) = entry.connection.poll_event() {
+            let waits = match event {
+                Event::Readable => &mut entry.waiting.readable,
+                Event::Writable => &mut entry.waiting.writable,
+                Event::Connected | Event::Closed | Event::Lost => &mut false,
+            };
+            if !*waits {
+                *waits = true;
+                self.events.push_back((handle, event));
+            }
+        }
+        let timer = entry.connection.poll_timeout(now);
+        if timer != entry.timer {
+            if let Some(at) = entry.timer {
+                self.timers.remove(&(at, handle));
+            }
+            if let Some(at) = timer {
+                self.timers.insert((at, handle));
+            }
+            entry.timer = timer;
+        }
+        let phase = entry.connection.phase();
+        self.recount(handle);
+        match phase {
+            Phase::Closed => self.remove(handle),
+            Phase::Lost => self.unroute(handle),
+            Phase::Connecting | Phase::Open | Phase::Draining => {}
+        }
+    }
+
+    /// Keeps the sums over all connections.
+    fn recount(&mut self, handle: Handle) {
+        let Some(entry) = self.connections.get_mut(&handle) else {
+            return;
+        };
+        let connection = &entry.connection;
+        let held = connection.received_bytes();
+        self.held_bytes = self.held_bytes - entry.held_bytes + held;
+        entry.held_bytes = held;
+        let unproven = connection.side() == Side::Server
+            && !connection.is_proven()
+            && !connection.phase().is_over();
+        self.unproven = self.unproven - usize::from(entry.unproven) + usize::from(unproven);
+        entry.unproven = unproven;
+    }
+
+    /// Frees the address of a connection that is over, so that it may connect again.
+    fn unroute(&mut self, handle: Handle) {
+        if let Some(entry) = self.connections.get(&handle)
+            && self.routes.get(&entry.remote) == Some(&handle)
+        {
+            self.routes.remove(&entry.remote);
+        }
+    }
+
+    fn remove(&mut self, handle: Handle) {
+        self.unroute(handle);
+        let Some(entry) = self.connections.remove(&handle) else {
+            return;
+        };
+        if let Some(at) = entry.timer {
+            self.timers.remove(&(at, handle));
+        }
+        self.held_bytes -= entry.held_bytes;
+        self.unproven -= usize::from(entry.unproven);
+        let ip = entry.remote.ip();
+        if let Some(count) = self.addresses.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&ip);
+            }
+        }
+    }
+
+    /// Asserts what always holds; tests call it after every input.
+    ///
+    /// # Panics
+    ///
+    /// When something that always holds doesn't: a bug.
+    pub fn check_invariants(&self) {
+        let mut held = 0;
+        let mut unproven = 0;
+        for entry in self.connections.values() {
+            entry.connection.check_invariants();
+            held += entry.held_bytes;
+            unproven += usize::from(entry.unproven);
+        }
+        assert_eq!(held, self.held_bytes, "the sum of held bytes");
+        assert_eq!(unproven, self.unproven, "the count of unproven connections");
+        assert!(
+            self.timers.len() <= self.connections.len(),
+            "one timer each"
+        );
+        assert!(
+            self.routes.len() <= self.connections.len(),
+            "one route each"
+        );
+        let addresses: usize = self.addresses.values().sum();
+        assert_eq!(addresses, self.connections.len(), "the count per address");
+    }
+}

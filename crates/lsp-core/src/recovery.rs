@@ -1,0 +1,273 @@
+//! Finding losses by round trips instead of epochs.
+//!
+//! Acks of version 1 are per message, which is all that selective acknowledgement needs.
+//! And a peer takes any retransmission, at any time, as legal. So everything that QUIC
+//! does on the sender's side (RFC 9002) works towards an original that knows nothing of
+//! it: the peer sees duplicates and a faster flow.
+//!
+//! * A message is **lost** when one that was sent three transmissions later is
+//!   acknowledged, or one sent any time later is, and 9/8 of a round trip passed.
+//!   The number three grows when it proves too small: an Ack for a message that was
+//!   acknowledged before says that sending it again was needless.
+//! * When no answer comes at all, a **probe timeout** sends the oldest again, then waits
+//!   twice as long, up to an epoch.
+//! * A **pacer** spreads transmissions over the round trip, at the rate of the
+//!   [bandwidth model](crate::bandwidth).
+//!
+//! Transmissions are numbered in the order of sending. The numbers are ours alone: they
+//! stand in for the packet numbers that LSP lacks. Which transmission of a message an Ack
+//! answers is unknown when there were several; if it came sooner after the last than the
+//! shortest round trip, it can't be the last (RACK's rule, RFC 8985).
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use stdx::Instant;
+
+use crate::bandwidth::BandwidthModel;
+use crate::config::Config;
+use crate::message::SeqNum;
+use crate::rtt::RttEstimator;
+use crate::send_window::{SendWindow, Sent};
+
+/// Later transmissions that must be acknowledged before one counts as lost.
+const PACKET_THRESHOLD: u64 = 3;
+/// What reordering may raise it to.
+const PACKET_THRESHOLD_MAX: u64 = 64;
+/// What the pacer may send at once.
+const BURST: Duration = Duration::from_millis(1);
+/// Doublings of the probe timeout.
+const PROBE_DOUBLINGS_MAX: u32 = 16;
+
+/// Loss recovery and congestion control of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovery {
+    rtt: RttEstimator,
+    model: BandwidthModel,
+    /// Transmissions that are neither answered nor given up, by their order.
+    outstanding: BTreeMap<u64, SeqNum>,
+    /// Bytes of the outstanding ones.
+    in_flight: u64,
+    /// The order of the latest transmission that was answered.
+    answered: Option<u64>,
+    packet_threshold: u64,
+    /// When the oldest outstanding one counts as lost.
+    loss_at: Option<Instant>,
+    last_sent_at: Instant,
+    probes: u32,
+    /// Transmissions that ignore the model's window: probes.
+    credits: u32,
+    /// When the pacer has paid for what was sent.
+    paced_until: Instant,
+    /// The longest wait for a probe.
+    probe_timeout_max: Duration,
+}
+
+impl Recovery {
+    pub(crate) fn new(now: Instant, config: &Config) -> Self {
+        Self {
+            rtt: RttEstimator::new(config.initial_rtt),
+            model: BandwidthModel::new(now),
+            outstanding: BTreeMap::new(),
+            in_flight: 0,
+            answered: None,
+            packet_threshold: PACKET_THRESHOLD,
+            loss_at: None,
+            last_sent_at: now,
+            probes: 0,
+            credits: 0,
+            paced_until: now,
+            probe_timeout_max: config.epoch,
+        }
+    }
+
+    /// Takes a round trip measured on something else than Data: the Connect.
+    pub(crate) fn on_handshake(&mut self, rtt: Duration) {
+        self.rtt.update(rtt);
+    }
+
+    /// Whether a datagram of this length may be sent now.
+    // spec: LSP-9.5
+    pub(crate) fn permits(&self, now: Instant, bytes: u64) -> bool {
+        if self.credits > 0 {
+            return true;
+        }
+        let fits = self.in_flight == 0 || self.in_flight + bytes <= self.model.window_bytes();
+        fits && self.paced_until <= now.after(BURST)
+    }
+
+    /// Notes that a message was sent, after the window noted it.
+    pub(crate) fn on_sent(&mut self, now: Instant, seq: SeqNum, window: &mut SendWindow) {
+        let Some(&Sent { order, bytes, .. }) = window.sent(seq) else {
+            return;
+        };
+        let stamp = self.model.on_sent(now, self.in_flight);
+        window.set_stamp(seq, stamp);
+        self.outstanding.insert(order, seq);
+        self.in_flight += bytes;
+        self.credits = self.credits.saturating_sub(1);
+        self.last_sent_at = now;
+        if let Some(rate) = self.model.pacing_rate() {
+            let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
+            let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            self.paced_until = self.paced_until.max(now).after(span);
+        }
+    }
+
+    /// Notes that there is nothing to send although more is permitted.
+    pub(crate) fn on_idle(&mut self) {
+        if self.in_flight < self.model.window_bytes() {
+            self.model.on_idle(self.in_flight);
+        }
+    }
+
+    /// Takes the acknowledgement of a message.
+    // spec: LSP-9.1
+    pub(crate) fn on_acked(&mut self, now: Instant, sent: &Sent) {
+        let elapsed = now.since(sent.at);
+        let once = sent.transmissions == 1;
+        let rtt = once.then_some(elapsed);
+        if let Some(rtt) = rtt {
+            self.rtt.update(rtt);
+        }
+        if self.outstanding.remove(&sent.order).is_some() {
+            self.in_flight -= sent.bytes;
+        }
+        let answers_last = once || self.rtt.min().is_some_and(|min| elapsed >= min);
+        if answers_last {
+            self.answered = self.answered.max(Some(sent.order));
+        }
+        self.probes = 0;
+        self.model.on_acked(now, sent, rtt, self.in_flight);
+    }
+
+    /// Takes an Ack that told nothing new, of a message that was sent: it was sent again
+    /// needlessly, so reordering looked like loss.
+    // spec: LSP-9.2
+    pub(crate) const fn on_needless(&mut self) {
+        if self.packet_threshold < PACKET_THRESHOLD_MAX {
+            self.packet_threshold += 1;
+        }
+    }
+
+    /// Makes every message due again whose loss is certain enough; how many.
+    // spec: LSP-9.2
+    pub(crate) fn detect_losses(&mut self, now: Instant, window: &mut SendWindow) -> u64 {
+        let mut losses = 0;
+        self.loss_at = None;
+        let Some(answered) = self.answered else {
+            return losses;
+        };
+        let delay = self.rtt.loss_delay();
+        while let Some((&order, &seq)) = self.outstanding.first_key_value() {
+            if order >= answered {
+                break;
+            }
+            let Some(sent) = window.sent(seq) else {
+                self.outstanding.remove(&order);
+                continue;
+            };
+            let lost_at = sent.at.after(delay);
+            if order + self.packet_threshold > answered && lost_at > now {
+                self.loss_at = Some(lost_at);
+                break;
+            }
+            self.in_flight -= sent.bytes;
+            self.outstanding.remove(&order);
+            window.resend(seq);
+            losses += 1;
+        }
+        losses
+    }
+
+    /// Does what is due; how many messages became due again.
+    // spec: LSP-9.3
+    pub(crate) fn on_timeout(&mut self, now: Instant, window: &mut SendWindow) -> u64 {
+        if self.loss_at.is_some_and(|at| at <= now) {
+            return self.detect_losses(now, window);
+        }
+        if self.probe_at().is_none_or(|at| at > now) {
+            return 0;
+        }
+        self.probes = (self.probes + 1).min(PROBE_DOUBLINGS_MAX);
+        // The oldest is what the peer's reader waits for, and its Ack moves the window.
+        let Some((order, seq)) = self.outstanding.pop_first() else {
+            return 0;
+        };
+        if let Some(sent) = window.sent(seq) {
+            assert!(sent.order == order, "a transmission is outstanding once");
+            self.in_flight -= sent.bytes;
+        }
+        window.resend(seq);
+        self.credits = 1;
+        // Restarts the timer even if the probe itself can't be sent at once.
+        self.last_sent_at = now;
+        1
+    }
+
+    /// When a probe is due, if nothing is heard until then.
+    fn probe_at(&self) -> Option<Instant> {
+        if self.outstanding.is_empty() || self.loss_at.is_some() {
+            return None;
+        }
+        let doubled = self.rtt.probe_timeout().saturating_mul(1 << self.probes);
+        let longest = self.probe_timeout_max.max(self.rtt.probe_timeout());
+        Some(self.last_sent_at.after(doubled.min(longest)))
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.loss_at.or_else(|| self.probe_at())
+    }
+
+    /// When the pacer lets the next message go, if the pacer is what holds it.
+    pub(crate) fn paced_until(&self, now: Instant, bytes: u64) -> Option<Instant> {
+        let fits = self.in_flight == 0 || self.in_flight + bytes <= self.model.window_bytes();
+        let held = self.credits == 0 && self.paced_until > now.after(BURST);
+        let burst = u64::try_from(BURST.as_nanos()).expect("a millisecond");
+        let nanos = self.paced_until.as_nanos().saturating_sub(burst);
+        (fits && held).then_some(Instant::from_nanos(nanos))
+    }
+
+    /// What is known of the path.
+    pub(crate) fn path(&self) -> Path {
+        Path {
+            rtt: self.rtt.smoothed(),
+            rtt_min: self.rtt.min(),
+            rate: self.model.rate(),
+            window_bytes: self.model.window_bytes(),
+            in_flight: self.in_flight,
+        }
+    }
+
+    /// Asserts what always holds.
+    pub(crate) fn check_invariants(&self, window: &SendWindow) {
+        let bytes: u64 = self
+            .outstanding
+            .iter()
+            .map(|(&order, &seq)| {
+                let sent = window
+                    .sent(seq)
+                    .expect("outstanding messages are in the window");
+                assert_eq!(sent.order, order, "a message is outstanding once");
+                sent.bytes
+            })
+            .sum();
+        assert_eq!(bytes, self.in_flight, "the count of bytes in flight");
+    }
+}
+
+/// What a connection knows of its path; a view for people and metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Path {
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// The shortest one measured.
+    pub rtt_min: Option<Duration>,
+    /// The rate that the path was seen to carry, bytes a second; zero if unknown.
+    pub rate: u64,
+    /// How many bytes may be under way.
+    pub window_bytes: u64,
+    /// How many are.
+    pub in_flight: u64,
+}

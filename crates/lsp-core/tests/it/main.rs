@@ -1,0 +1,12 @@
+//! Proves that `lsp-core` is the Live Sequence Protocol: the original's 64 named tests in
+//! virtual time, the table of a connection's states, soak runs over seeds, the codec
+//! against truncation and bit flips, and what the adaptive recovery is for.
+
+mod net;
+
+mod basic;
+mod cack;
+mod closing;
+mod damage;
+mod streaming;
+mod window;
