@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod sh;
 mod suite;
@@ -45,6 +46,8 @@ enum Command {
     Tidy,
     /// Run a system in the deterministic simulator.
     Sim(suite::SimArgs),
+    /// Compare with Redis, etcd and other consensus cores; writes docs/benchmarks.md.
+    Bench(bench::BenchArgs),
     /// Rewrite expected test output; commit the difference only if you can explain it.
     Bless {
         /// Arguments for the test runner, e.g. `-p raft`.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Ci { jobs } => ci::run(&jobs),
         Command::Tidy => tidy::run(),
         Command::Sim(args) => suite::sim(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Bless { args } => suite::bless(&args),
         Command::Docs { check } => suite::docs(check),
     };

@@ -72,6 +72,18 @@ const LAYERS: &[Layer] = &[
         tests_use: &["expect-test", "tempfile"],
     },
     Layer {
+        name: "kv-proto",
+        uses: &[
+            "bytes",
+            "prost",
+            "protox",
+            "tonic",
+            "tonic-prost",
+            "tonic-prost-build",
+        ],
+        tests_use: &[],
+    },
+    Layer {
         name: "kv",
         uses: &[
             "axum",
