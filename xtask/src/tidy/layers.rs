@@ -49,6 +49,19 @@ const LAYERS: &[Layer] = &[
         uses: &["bytes", "raft", "sim", "stdx"],
         tests_use: &["expect-test"],
     },
+    Layer {
+        name: "lsp-core",
+        // The wire format is JSON with base64, byte for byte what the other ends send.
+        uses: &[
+            "base64",
+            "bytes",
+            "serde",
+            "serde_json",
+            "stdx",
+            "thiserror",
+        ],
+        tests_use: &["expect-test", "sim"],
+    },
     // Shells: files, sockets, threads.
     Layer {
         name: "wal",
@@ -94,6 +107,7 @@ const LAYERS: &[Layer] = &[
             "futures-core",
             "hashbrown",
             "kv-core",
+            "kv-proto",
             "metrics",
             "metrics-exporter-prometheus",
             "parking_lot",

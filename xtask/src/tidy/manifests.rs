@@ -5,7 +5,9 @@ use crate::tidy::{Report, Tree};
 /// Keys that every member takes from the workspace.
 const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "publish"];
 /// The pure crates: what may be simulated must not read a clock.
-pub(crate) const CORES: &[&str] = &["kv-core", "raft", "raft-sim", "resp", "sim", "stdx"];
+pub(crate) const CORES: &[&str] = &[
+    "kv-core", "lsp-core", "raft", "raft-sim", "resp", "sim", "stdx",
+];
 
 pub(crate) fn check(tree: &Tree, report: &mut Report) {
     for file in &tree.files {
