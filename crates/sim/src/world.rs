@@ -285,9 +285,13 @@ impl<P: Process, T> World<P, T> {
             abort: &mut abort,
         };
         let result = action(process, &mut context);
-        self.after_input(id);
         if let Some(reason) = abort {
+            // It died before anything that it asked for was done.
+            self.outbox.clear();
+            self.syncs.clear();
             self.stop(id, &reason);
+        } else {
+            self.after_input(id);
         }
         Some(result)
     }

@@ -1,0 +1,350 @@
+//! Clients: each does one operation at a time, and every answer goes into the history
+//! that the linearizability checker judges.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use raft::Event;
+use sim::linear::{Call, History, Operation, Outcome};
+use sim::{Violation, World};
+use stdx::{Instant, LogIndex, NodeId, Prng};
+
+use crate::checkers::ReadCheck;
+use crate::cluster::{Cluster, Task};
+use crate::machine::Command;
+use crate::node::{Outputs, RaftNode, WriteEnd};
+use crate::options::Options;
+
+type RaftWorld = World<RaftNode, Task>;
+
+/// Counts of what clients were told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Served {
+    /// Writes answered.
+    pub writes: u64,
+    /// Reads answered by a leader alone.
+    pub lease_reads: u64,
+    /// Reads answered after a round to a quorum.
+    pub quorum_reads: u64,
+    /// Operations without an answer.
+    pub unknown: u64,
+    /// Operations that were refused or lost for sure.
+    pub refused: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    number: u64,
+    key: u8,
+    operation: Operation,
+    called: Instant,
+    floor: LogIndex,
+}
+
+/// All clients of a run.
+#[derive(Debug)]
+pub struct Clients {
+    pending: Vec<Option<Pending>>,
+    prng: Prng,
+    next_number: u64,
+    keys: u8,
+    read_percent: u64,
+    think_max: Duration,
+    patience: Duration,
+    history: History,
+    reads: ReadCheck,
+    lost: BTreeSet<u64>,
+    served: Served,
+}
+
+impl Clients {
+    /// Clients that are about to begin.
+    ///
+    /// # Panics
+    ///
+    /// On a machine whose memory can't hold a handful of clients.
+    #[must_use]
+    pub fn new(seed: u64, options: &Options) -> Self {
+        let count = usize::try_from(options.clients).expect("a handful of clients");
+        Self {
+            pending: vec![None; count],
+            prng: Prng::from_seed(seed ^ 0x00c1_1e47),
+            next_number: 1,
+            keys: options.keys,
+            read_percent: options.read_percent,
+            think_max: options.think_max,
+            patience: options.patience,
+            history: History::new(),
+            reads: ReadCheck::default(),
+            lost: BTreeSet::new(),
+            served: Served::default(),
+        }
+    }
+
+    /// Lets every client begin.
+    pub fn begin(&mut self, world: &mut RaftWorld) {
+        for client in 0..self.pending.len() {
+            self.next(world, client);
+        }
+    }
+
+    /// What clients were told, in numbers.
+    #[must_use]
+    pub const fn served(&self) -> Served {
+        self.served
+    }
+
+    /// Everything that clients were told, once nobody waits any more.
+    pub fn end(&mut self, world: &mut RaftWorld) -> &History {
+        for client in 0..self.pending.len() {
+            if let Some(pending) = self.pending[client].take() {
+                self.record(world, client, pending, Outcome::Unknown);
+            }
+        }
+        &self.history
+    }
+
+    /// One client starts an operation.
+    ///
+    /// # Errors
+    ///
+    /// When a read is answered from an old state.
+    ///
+    /// # Panics
+    ///
+    /// When there are more than 255 keys.
+    pub fn act(
+        cluster: &mut Cluster,
+        client: usize,
+        leader: Option<NodeId>,
+    ) -> Result<(), Violation> {
+        let hosts: Vec<NodeId> = cluster.world.hosts().collect();
+        let clients = &mut cluster.clients;
+        if clients.pending[client].is_some() {
+            return Ok(());
+        }
+        let number = clients.next_number;
+        clients.next_number += 1;
+        let random = hosts[clients.prng.index(hosts.len())];
+        let target = match leader {
+            Some(leader) if clients.prng.chance(4, 5) => leader,
+            _ => random,
+        };
+        let pending = Pending {
+            number,
+            key: u8::try_from(clients.prng.below(u64::from(clients.keys))).expect("few keys"),
+            operation: clients.draw_operation(number),
+            called: cluster.world.now(),
+            floor: clients.reads.floor(),
+        };
+        if pending.operation == Operation::Get {
+            Self::read(cluster, client, target, pending)
+        } else {
+            Self::write(cluster, client, target, pending);
+            Ok(())
+        }
+    }
+
+    /// What a node put out: answers.
+    ///
+    /// # Errors
+    ///
+    /// When a read is answered from an old state, or a lost write happens after all.
+    pub fn hear(
+        &mut self,
+        world: &mut RaftWorld,
+        id: NodeId,
+        outputs: &Outputs,
+    ) -> Result<(), Violation> {
+        for (number, end) in &outputs.writes {
+            match end {
+                WriteEnd::Applied(outcome, index) => {
+                    self.reads.tell(*index);
+                    self.served.writes += 1;
+                    self.finish(world, *number, outcome.clone());
+                }
+                WriteEnd::Lost => {
+                    self.lost.insert(*number);
+                    self.served.refused += 1;
+                    self.drop_pending(world, *number);
+                }
+            }
+        }
+        for applied in &outputs.applied {
+            if let raft::Payload::Data(data) = &applied.entry.payload
+                && let Some(number) = Command::number_of(data)
+                && self.lost.contains(&number)
+            {
+                let detail = format!("write {number} was lost for good, and {id} applied it");
+                return Err(Violation::new("lost_writes", detail));
+            }
+        }
+        for event in &outputs.events {
+            match event {
+                Event::ReadReady { token, .. } => self.on_read_ready(world, id, token.0)?,
+                Event::ReadFailed { token, .. } => {
+                    self.served.refused += 1;
+                    self.drop_pending(world, token.0);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A client has waited long enough.
+    pub fn give_up(&mut self, world: &mut RaftWorld, client: usize, number: u64) {
+        let slot = &mut self.pending[client];
+        if let Some(pending) = slot.take_if(|pending| pending.number == number) {
+            self.served.unknown += 1;
+            self.record(world, client, pending, Outcome::Unknown);
+            self.next(world, client);
+        }
+    }
+
+    fn read(
+        cluster: &mut Cluster,
+        client: usize,
+        target: NodeId,
+        pending: Pending,
+    ) -> Result<(), Violation> {
+        let key = pending.key;
+        let leased = cluster.world.act(target, |node, context| {
+            let readable = node.raft().readable_now(context.now);
+            readable.then(|| (node.machine().read(key), node.machine().base.index))
+        });
+        let Cluster { world, clients, .. } = cluster;
+        if let Some(Some((value, index))) = leased {
+            let floor = pending.floor;
+            clients.reads.served(target, "lease", index, floor)?;
+            clients.served.lease_reads += 1;
+            clients.record(world, client, pending, Outcome::Found(value));
+            clients.next(world, client);
+            return Ok(());
+        }
+        let number = pending.number;
+        clients.wait(world, client, pending);
+        let asked = cluster.act(target, |node, context| node.read_index(context, number));
+        if !matches!(asked, Some(Ok(()))) {
+            cluster.clients.served.refused += 1;
+            cluster.clients.drop_pending(&mut cluster.world, number);
+        }
+        Ok(())
+    }
+
+    fn write(cluster: &mut Cluster, client: usize, target: NodeId, pending: Pending) {
+        let command = Command {
+            number: pending.number,
+            key: pending.key,
+            operation: pending.operation.clone(),
+        };
+        cluster.clients.wait(&mut cluster.world, client, pending);
+        let proposed = cluster.act(target, |node, context| node.propose(context, &command));
+        if !matches!(proposed, Some(Ok(_))) {
+            // A refusal means that it certainly never happens.
+            cluster.clients.served.refused += 1;
+            cluster.clients.lost.insert(command.number);
+            cluster
+                .clients
+                .drop_pending(&mut cluster.world, command.number);
+        }
+    }
+
+    fn wait(&mut self, world: &mut RaftWorld, client: usize, pending: Pending) {
+        world.schedule(self.patience, Task::GiveUp(client, pending.number));
+        self.pending[client] = Some(pending);
+    }
+
+    fn on_read_ready(
+        &mut self,
+        world: &mut RaftWorld,
+        id: NodeId,
+        number: u64,
+    ) -> Result<(), Violation> {
+        let Some(client) = self.client_of(number) else {
+            return Ok(());
+        };
+        let pending = self.pending[client]
+            .clone()
+            .expect("its number was found there");
+        let node = world.process(id).expect("it spoke just now");
+        let index = node.machine().base.index;
+        let value = node.machine().read(pending.key);
+        self.reads.served(id, "quorum", index, pending.floor)?;
+        self.served.quorum_reads += 1;
+        self.finish(world, number, Outcome::Found(value));
+        Ok(())
+    }
+
+    fn finish(&mut self, world: &mut RaftWorld, number: u64, outcome: Outcome) {
+        let Some(client) = self.client_of(number) else {
+            return;
+        };
+        if let Some(pending) = self.pending[client].take() {
+            self.record(world, client, pending, outcome);
+            self.next(world, client);
+        }
+    }
+
+    fn drop_pending(&mut self, world: &mut RaftWorld, number: u64) {
+        if let Some(client) = self.client_of(number) {
+            self.pending[client] = None;
+            self.next(world, client);
+        }
+    }
+
+    fn record(&mut self, world: &mut RaftWorld, client: usize, pending: Pending, outcome: Outcome) {
+        let now = world.now();
+        let known = u64::from(outcome != Outcome::Unknown);
+        let words = [pending.number, u64::from(pending.key), known];
+        world.note(NodeId::ZERO, "client", &words, || {
+            format!(
+                "{client} k{} {:?}: {outcome:?}",
+                pending.key, pending.operation
+            )
+        });
+        let call = Call {
+            client: client as u64,
+            operation: pending.operation,
+            outcome,
+            called: pending.called,
+            returned: now,
+        };
+        self.history
+            .push(Bytes::copy_from_slice(&[b'k', pending.key]), call);
+    }
+
+    fn next(&mut self, world: &mut RaftWorld, client: usize) {
+        let think = self
+            .prng
+            .duration(Duration::from_micros(10)..self.think_max);
+        world.schedule(think, Task::Client(client));
+    }
+
+    fn client_of(&self, number: u64) -> Option<usize> {
+        let waits = |slot: &Option<Pending>| slot.as_ref().is_some_and(|p| p.number == number);
+        self.pending.iter().position(waits)
+    }
+
+    fn draw_operation(&mut self, number: u64) -> Operation {
+        if self.prng.below(100) < self.read_percent {
+            return Operation::Get;
+        }
+        let value = Bytes::from(format!("{number}."));
+        match self.prng.below(12) {
+            0..7 => Operation::Put(value),
+            7..9 => Operation::Append(value),
+            9 => Operation::Delete,
+            10 => Operation::CompareAndSet {
+                expected: None,
+                value,
+            },
+            _ => {
+                let guess = number.saturating_sub(1 + self.prng.below(8));
+                let expected = Some(Bytes::from(format!("{guess}.")));
+                Operation::CompareAndSet { expected, value }
+            }
+        }
+    }
+}

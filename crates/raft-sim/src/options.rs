@@ -1,0 +1,193 @@
+//! What a run is made of, drawn from its seed.
+
+use core::fmt;
+use core::time::Duration;
+
+use raft::Config;
+use sim::{Delay, DiskOptions, LongReorder, NetworkOptions, Weights};
+use stdx::Prng;
+
+/// The faults and operations that only Raft knows; see [`crate::operations`].
+pub const SYSTEM_KINDS: [&str; 7] = [
+    "transfer", "learner", "promote", "demote", "remove", "replace", "snapshot",
+];
+
+/// Everything about a run that isn't its seed. Drawn, printed, and changed by tests that
+/// aim at something.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Voters at the start.
+    pub voters: u64,
+    /// Further machines that may be made members.
+    pub spares: u64,
+    /// The core's knobs.
+    pub raft: Config,
+    /// The network.
+    pub network: NetworkOptions,
+    /// The disks.
+    pub disk: DiskOptions,
+    /// Largest drift of a clock; must be within what the lease allows for.
+    pub drift_ppm_max: u32,
+    /// Concurrent clients.
+    pub clients: u64,
+    /// Keys they use.
+    pub keys: u8,
+    /// Of a hundred operations, how many are reads.
+    pub read_percent: u64,
+    /// How long a client waits after each operation, at most.
+    pub think_max: Duration,
+    /// How long a client waits for an answer.
+    pub patience: Duration,
+    /// Entries between snapshots; `None`: never.
+    pub snapshot_every: Option<u64>,
+    /// How long applying and reading back may take.
+    pub lag_max: Duration,
+    /// What breaks how often.
+    pub weights: Weights,
+    /// Mean time between faults.
+    pub fault_gap: Duration,
+    /// How long faults go on.
+    pub safety: Duration,
+    /// How long the healed cluster may take to converge and serve.
+    pub liveness: Duration,
+    /// Whether a minority stays down when the rest is healed.
+    pub heal_quorum_only: bool,
+    /// Stop after so many steps of the world.
+    pub steps_max: Option<u64>,
+}
+
+impl Options {
+    /// Draws the options of a seed (swarm testing).
+    ///
+    /// # Panics
+    ///
+    /// Never: what is drawn is legal.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut prng = Prng::from_seed(seed ^ 0x0b71_0415);
+        let raft = Config::swarm(&mut prng);
+        let mut weights = Weights::swarm(&mut prng, &SYSTEM_KINDS);
+        let changes_members = prng.chance(1, 2);
+        for kind in ["learner", "promote", "demote", "remove", "replace"] {
+            if !changes_members {
+                weights = weights.with(kind, 0);
+            }
+        }
+        // A rotten log is a machine lost for good: not while members change too.
+        if changes_members || prng.chance(1, 2) {
+            weights = weights.with("bit-flip", 0);
+        }
+        // Leases rely on clocks that run at about the same speed and never leap.
+        let drift_ppm_max = match raft.lease {
+            Some(lease) => {
+                weights = weights.with("clock-jump", 0);
+                lease.drift_ppm
+            }
+            None => u32::try_from(prng.below(100_000)).expect("below 2^32"),
+        };
+        let voters = *prng
+            .choose(&[1, 2, 3, 3, 3, 4, 5, 5, 5, 7])
+            .expect("not empty");
+        let timeout = raft.election_timeout_max;
+        Self {
+            voters,
+            spares: if changes_members {
+                1 + prng.below(3)
+            } else {
+                0
+            },
+            network: draw_network(&mut prng),
+            disk: draw_disk(&mut prng),
+            drift_ppm_max,
+            clients: 1 + prng.below(6),
+            keys: 1 + u8::try_from(prng.below(5)).expect("below 5"),
+            read_percent: prng.range(10..80),
+            think_max: prng.duration(Duration::from_millis(5)..Duration::from_millis(300)),
+            patience: prng.duration(timeout..timeout * 4),
+            snapshot_every: prng.chance(2, 3).then(|| prng.range(3..120)),
+            lag_max: if prng.chance(1, 2) {
+                prng.duration(Duration::from_millis(1)..Duration::from_millis(40))
+            } else {
+                Duration::ZERO
+            },
+            weights,
+            fault_gap: prng.duration(timeout / 8..timeout * 3),
+            safety: Duration::from_secs(20),
+            liveness: timeout * 20 + Duration::from_secs(20),
+            heal_quorum_only: !changes_members && prng.chance(1, 2),
+            steps_max: None,
+            raft,
+        }
+    }
+}
+
+fn draw_network(prng: &mut Prng) -> NetworkOptions {
+    let delay = match prng.below(3) {
+        0 => NetworkOptions::RELIABLE.delay,
+        1 => NetworkOptions::UNRELIABLE.delay,
+        _ => Delay::Tail {
+            min: Duration::from_micros(100),
+            mean: prng.duration(Duration::from_micros(100)..Duration::from_millis(15)),
+        },
+    };
+    let mut maybe = |chance: u64, max: u64| {
+        if prng.chance(chance, 10) {
+            1 + prng.below(max)
+        } else {
+            0
+        }
+    };
+    let loss_per_mille = maybe(5, 120);
+    let duplicate_per_mille = maybe(4, 100);
+    let long_reorder = prng.chance(1, 8).then_some(LongReorder {
+        per_mille: 1 + prng.below(LongReorder::LABRPC.per_mille),
+        ..LongReorder::LABRPC
+    });
+    NetworkOptions {
+        delay,
+        loss_per_mille,
+        duplicate_per_mille,
+        long_reorder,
+        ordered: prng.chance(1, 2),
+    }
+}
+
+fn draw_disk(prng: &mut Prng) -> DiskOptions {
+    DiskOptions {
+        sync_min: prng.duration(Duration::from_micros(10)..Duration::from_millis(2)),
+        sync_mean: prng.duration(Duration::from_micros(10)..Duration::from_millis(10)),
+        power_loss_per_mille: *prng.choose(&[0, 500, 1_000]).expect("not empty"),
+        torn_writes: prng.chance(1, 2),
+        capacity_bytes: u64::MAX,
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            voters,
+            spares,
+            clients,
+            keys,
+            read_percent,
+            snapshot_every,
+            lag_max,
+            weights,
+            fault_gap,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{voters} voters, {spares} spares, {clients} clients, {keys} keys, {read_percent} % reads"
+        )?;
+        writeln!(f, "  faults every {fault_gap:?}: {weights}")?;
+        writeln!(f, "  snapshot every {snapshot_every:?}, lag {lag_max:?}")?;
+        writeln!(f, "  network {:?}", self.network)?;
+        writeln!(
+            f,
+            "  disk {:?}, drift {} ppm",
+            self.disk, self.drift_ppm_max
+        )?;
+        write!(f, "  {:?}", self.raft)
+    }
+}
