@@ -149,10 +149,4 @@ impl GroupIndex {
             .take_while(move |(point, _)| point.first <= to)
             .map(|(point, through)| (point.position, through))
     }
-
-    /// How many points there are.
-    #[cfg(test)]
-    pub(super) fn points(&self) -> usize {
-        self.points.len()
-    }
 }

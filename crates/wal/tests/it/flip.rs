@@ -109,6 +109,10 @@ fn no_lost_or_zeroed_sector_loses_anything_silently() {
                 let context = format!("{}: {name} zeroed at {start}", format.name());
                 // If the end of the log and the mark behind it are both gone, nothing in the world
                 // says that they were ever there: see docs/internals/wal.md.
+                let mark_bytes = ". 1234\n".len();
+                if matches!(format, Format::Text(_)) && end + mark_bytes > content.len() {
+                    continue;
+                }
                 if marks(&content)
                     .iter()
                     .any(|mark| (start..end).contains(mark))

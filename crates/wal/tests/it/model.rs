@@ -9,18 +9,18 @@ use wal::disk::{Disk, MemoryDisk};
 use wal::{Append, Base, Format, Identity, LogEntry, OpenError, Opened, Options, Vote};
 
 /// The kind that tests ask to have back at start.
-pub const SPECIAL: u8 = 2;
+pub(crate) const SPECIAL: u8 = 2;
 
 /// Everything that is known of one group.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct GroupState {
-    pub vote: Vote,
-    pub base: Base,
-    pub entries: Vec<LogEntry>,
+pub(crate) struct GroupState {
+    pub(crate) vote: Vote,
+    pub(crate) base: Base,
+    pub(crate) entries: Vec<LogEntry>,
 }
 
 impl GroupState {
-    pub fn last(&self) -> LogIndex {
+    pub(crate) fn last(&self) -> LogIndex {
         self.entries
             .last()
             .map_or(self.base.index, |entry| entry.index)
@@ -56,26 +56,26 @@ impl GroupState {
 }
 
 /// All groups.
-pub type State = BTreeMap<GroupId, GroupState>;
+pub(crate) type State = BTreeMap<GroupId, GroupState>;
 
 /// One call to the log.
 #[derive(Clone, Debug)]
-pub enum Operation {
+pub(crate) enum Operation {
     Append(Vec<OwnedAppend>),
     Sync,
     Compact(GroupId, Base),
 }
 
 #[derive(Clone, Debug)]
-pub struct OwnedAppend {
-    pub group: GroupId,
-    pub vote: Option<Vote>,
-    pub entries: Vec<LogEntry>,
-    pub base: Option<Base>,
+pub(crate) struct OwnedAppend {
+    pub(crate) group: GroupId,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) entries: Vec<LogEntry>,
+    pub(crate) base: Option<Base>,
 }
 
 impl OwnedAppend {
-    pub fn borrow(&self) -> Append<'_> {
+    pub(crate) fn borrow(&self) -> Append<'_> {
         Append {
             group: self.group,
             vote: self.vote,
@@ -85,7 +85,7 @@ impl OwnedAppend {
     }
 
     /// Applies it to the naive log, as the interface says: vote, base, entries.
-    pub fn apply(&self, state: &mut State) {
+    pub(crate) fn apply(&self, state: &mut State) {
         if self.vote.is_none() && self.base.is_none() && self.entries.is_empty() {
             return;
         }
@@ -98,7 +98,32 @@ impl OwnedAppend {
     }
 }
 
-pub fn apply_compact(state: &mut State, group: GroupId, base: &Base) {
+impl OwnedAppend {
+    /// The steps in which the text format makes an append durable.
+    pub(crate) fn steps(&self) -> Vec<Self> {
+        let nothing = Self {
+            group: self.group,
+            vote: None,
+            entries: Vec::new(),
+            base: None,
+        };
+        let vote = Self {
+            vote: self.vote,
+            ..nothing.clone()
+        };
+        let base = Self {
+            base: self.base.clone(),
+            ..nothing.clone()
+        };
+        let entries = self.entries.iter().map(|entry| Self {
+            entries: vec![entry.clone()],
+            ..nothing.clone()
+        });
+        [vote, base].into_iter().chain(entries).collect()
+    }
+}
+
+pub(crate) fn apply_compact(state: &mut State, group: GroupId, base: &Base) {
     if let Some(group) = state.get_mut(&group)
         && base.index > group.base.index
     {
@@ -111,14 +136,14 @@ pub fn apply_compact(state: &mut State, group: GroupId, base: &Base) {
 }
 
 /// Draws operations that are right for the present state.
-pub struct Generator {
-    pub prng: Prng,
-    pub groups: u64,
-    pub payload_bytes_max: u64,
+pub(crate) struct Generator {
+    pub(crate) prng: Prng,
+    pub(crate) groups: u64,
+    pub(crate) payload_bytes_max: u64,
 }
 
 impl Generator {
-    pub fn operation(&mut self, state: &State) -> Operation {
+    pub(crate) fn operation(&mut self, state: &State) -> Operation {
         match self.prng.below(10) {
             0..=4 => {
                 let mut after = state.clone();
@@ -229,11 +254,11 @@ impl Generator {
 }
 
 /// The two ways of keeping a log.
-pub fn formats() -> [Format; 2] {
-    [Format::Binary, Format::Binary]
+pub(crate) fn formats() -> [Format; 2] {
+    [Format::Binary, Format::escaped_text()]
 }
 
-pub fn options(format: &Format) -> Options {
+pub(crate) fn options(format: &Format) -> Options {
     let mut options = Options::new(Identity {
         cluster: 0xc1,
         node: NodeId::new(1),
@@ -244,13 +269,13 @@ pub fn options(format: &Format) -> Options {
     options
 }
 
-pub fn open(disk: &MemoryDisk, format: &Format) -> Result<Opened, OpenError> {
+pub(crate) fn open(disk: &MemoryDisk, format: &Format) -> Result<Opened, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     wal::open_on(disk, options(format))
 }
 
 /// What an open log holds, read back in full, and checked against what recovery said.
-pub fn state_of(opened: &Opened) -> State {
+pub(crate) fn state_of(opened: &Opened) -> State {
     let reader = opened.log.reader();
     let mut state = State::new();
     for (&group, recovered) in &opened.groups {
@@ -289,7 +314,7 @@ fn check_terms(terms: &[(LogIndex, Term)], entries: &[LogEntry], first: LogIndex
 }
 
 /// Groups that hold nothing are the same as groups that were never heard of.
-pub fn without_empty(mut state: State) -> State {
+pub(crate) fn without_empty(mut state: State) -> State {
     state.retain(|_, group| *group != GroupState::default());
     state
 }
