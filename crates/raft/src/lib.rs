@@ -1,18 +1,28 @@
 //! Raft as a state machine: elections, replication, leases, reads, membership, snapshots; no IO, no clock.
 
 mod config;
+mod election;
 mod entry;
 mod error;
 mod event;
 mod fetch;
+mod follow;
+mod invariants;
+mod lease;
 pub mod limits;
+mod log;
 mod membership;
 mod message;
 mod persist;
 mod planted;
 mod progress;
+pub mod quorum;
 mod raft;
+mod read;
+mod reconfigure;
+mod replication;
 mod snapshot;
+mod transfer;
 pub mod wire;
 
 pub use config::{Config, ConfigError, Lease, Valid};

@@ -100,8 +100,9 @@ macro_rules! planted {
 }
 #[cfg(not(feature = "planted"))]
 macro_rules! planted {
-    ($config:expr, $bug:ident) => {
+    ($config:expr, $bug:ident) => {{
+        let _: &$crate::config::Config = &$config;
         false
-    };
+    }};
 }
 pub(crate) use planted;

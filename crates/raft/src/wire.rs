@@ -1,12 +1,52 @@
-//! The bytes of messages and memberships: little-endian, versioned, bounded.
+//! The bytes of messages and memberships.
+//!
+//! Every message is a version byte, a kind byte and fixed-width little-endian fields in the
+//! order of the struct. Byte strings have a 32-bit length. There is nothing clever here on
+//! purpose: what is decoded comes from outside, so every length is compared with what is
+//! left before anything is allocated, and payloads are slices of the input.
+//!
+//! ```text
+//! message     version u8 = 1 | kind u8 | fields
+//! entries     prev_index u64 | prev_term u64 | .. | count u32 | count x entry
+//! entry       term u64 | kind u8 (1 no-op, 2 membership, 3 data) | len u32 | payload
+//! membership  version u8 = 1 | 3 x (count u32 | count x id u64): voters, outgoing, learners
+//! base        index u64 | term u64 | len u32 | membership
+//! optional    0 u8, or 1 u8 and the value
+//! ```
+//!
+//! An entry's index isn't sent: entries follow `prev_index` without gaps.
 
-use bytes::{Bytes, BytesMut};
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use stdx::{LogIndex, NodeId, Term};
+
+use crate::entry::{Entries, Entry, LogBase, Payload};
+use crate::limits::MEMBERS_MAX;
 use crate::membership::Membership;
-use crate::message::Message;
+use crate::message::{
+    AppendEntries, AppendEntriesReply, AppendOutcome, InstallSnapshot, InstallSnapshotReply,
+    Message, ReadIndex, ReadIndexReply, RequestPreVote, RequestPreVoteReply, RequestVote,
+    RequestVoteReply, Round, Session, SnapshotId, SnapshotOutcome, TimeoutNow, TransferTicket,
+};
+
+/// The version of the format.
+pub const VERSION: u8 = 1;
 
 /// Bytes before an entry's payload: term, kind, length.
-pub(crate) const ENTRY_HEADER_BYTES: usize = 8 + 1 + 4;
+pub const ENTRY_HEADER_BYTES: usize = 8 + 1 + 4;
+
+/// Kinds of payloads, in messages and in the log on disk alike; zero is reserved.
+pub mod payload_kind {
+    /// [`crate::Payload::Noop`].
+    pub const NOOP: u8 = 1;
+    /// [`crate::Payload::Membership`].
+    pub const MEMBERSHIP: u8 = 2;
+    /// [`crate::Payload::Data`].
+    pub const DATA: u8 = 3;
+}
 
 /// Why bytes aren't a message. They came from outside: drop them, count them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -28,10 +68,12 @@ pub enum DecodeError {
         /// The number found.
         found: u8,
     },
-    /// A length above its limit.
-    #[error("a length of {found} exceeds the limit")]
-    TooLong {
-        /// The length found.
+    /// A length or number above its limit.
+    #[error("{found} exceeds the limit of a {what}")]
+    TooLarge {
+        /// What it should have been.
+        what: &'static str,
+        /// The number found.
         found: u64,
     },
     /// Bytes are left over.
@@ -42,14 +84,44 @@ pub enum DecodeError {
     },
 }
 
-pub(crate) fn membership_len(membership: &Membership) -> usize {
-    let ids = membership.voters.len() + membership.outgoing.len() + membership.learners.len();
-    1 + 3 + 8 * ids
-}
-
 /// Appends a message's bytes.
+///
+/// # Panics
+///
+/// When a payload is larger than [`crate::limits::ENTRY_BYTES_LIMIT`], which no valid
+/// configuration allows.
 pub fn encode(message: &Message, buffer: &mut BytesMut) {
-    let _ = (message, buffer);
+    buffer.put_u8(VERSION);
+    buffer.put_u8(kind_of(message));
+    buffer.put_u64_le(message.term().get());
+    match message {
+        Message::RequestPreVote(request) => {
+            put_position(buffer, request.last_index, request.last_term);
+        }
+        Message::RequestPreVoteReply(reply) => buffer.put_u8(reply.granted.into()),
+        Message::RequestVote(request) => {
+            put_position(buffer, request.last_index, request.last_term);
+            buffer.put_u8(request.transfer.is_some().into());
+            if let Some(ticket) = request.transfer {
+                buffer.put_u64_le(ticket.term.get());
+                buffer.put_u32_le(ticket.number);
+            }
+        }
+        Message::RequestVoteReply(reply) => buffer.put_u8(reply.granted.into()),
+        Message::AppendEntries(append) => encode_append(append, buffer),
+        Message::AppendEntriesReply(reply) => encode_append_reply(reply, buffer),
+        Message::InstallSnapshot(piece) => encode_piece(piece, buffer),
+        Message::InstallSnapshotReply(reply) => encode_piece_reply(reply, buffer),
+        Message::TimeoutNow(request) => buffer.put_u32_le(request.number),
+        Message::ReadIndex(request) => buffer.put_u64_le(request.batch),
+        Message::ReadIndexReply(reply) => {
+            buffer.put_u64_le(reply.batch);
+            buffer.put_u8(reply.index.is_some().into());
+            if let Some(index) = reply.index {
+                buffer.put_u64_le(index.get());
+            }
+        }
+    }
 }
 
 /// Reads one message, which must fill `bytes`; payloads are slices of it.
@@ -58,13 +130,362 @@ pub fn encode(message: &Message, buffer: &mut BytesMut) {
 ///
 /// When the bytes aren't a message.
 pub fn decode(bytes: &mut Bytes) -> Result<Message, DecodeError> {
-    let _ = bytes;
-    Err(DecodeError::Truncated)
+    let input = &mut Input(bytes);
+    input.version()?;
+    let kind = input.u8()?;
+    let term = input.term()?;
+    let message = match kind {
+        1 => {
+            let (last_index, last_term) = input.position()?;
+            RequestPreVote {
+                term,
+                last_index,
+                last_term,
+            }
+            .into()
+        }
+        2 => RequestPreVoteReply {
+            term,
+            granted: input.flag()?,
+        }
+        .into(),
+        3 => {
+            let (last_index, last_term) = input.position()?;
+            let transfer = input.ticket()?;
+            RequestVote {
+                term,
+                last_index,
+                last_term,
+                transfer,
+            }
+            .into()
+        }
+        4 => RequestVoteReply {
+            term,
+            granted: input.flag()?,
+        }
+        .into(),
+        5 => decode_append(term, input)?.into(),
+        6 => decode_append_reply(term, input)?.into(),
+        7 => decode_piece(term, input)?.into(),
+        8 => decode_piece_reply(term, input)?.into(),
+        9 => TimeoutNow {
+            term,
+            number: input.u32()?,
+        }
+        .into(),
+        10 => ReadIndex {
+            term,
+            batch: input.u64()?,
+        }
+        .into(),
+        11 => {
+            let batch = input.u64()?;
+            let index = if input.flag()? {
+                Some(input.index()?)
+            } else {
+                None
+            };
+            ReadIndexReply { term, batch, index }.into()
+        }
+        found => {
+            return Err(DecodeError::Unknown {
+                what: "message",
+                found,
+            });
+        }
+    };
+    input.finish()?;
+    Ok(message)
+}
+
+const fn kind_of(message: &Message) -> u8 {
+    match message {
+        Message::RequestPreVote(_) => 1,
+        Message::RequestPreVoteReply(_) => 2,
+        Message::RequestVote(_) => 3,
+        Message::RequestVoteReply(_) => 4,
+        Message::AppendEntries(_) => 5,
+        Message::AppendEntriesReply(_) => 6,
+        Message::InstallSnapshot(_) => 7,
+        Message::InstallSnapshotReply(_) => 8,
+        Message::TimeoutNow(_) => 9,
+        Message::ReadIndex(_) => 10,
+        Message::ReadIndexReply(_) => 11,
+    }
+}
+
+fn encode_append(append: &AppendEntries, buffer: &mut BytesMut) {
+    buffer.reserve(64 + append.entries.encoded_len());
+    buffer.put_u64_le(append.session.0);
+    put_position(buffer, append.prev_index, append.prev_term);
+    buffer.put_u64_le(append.commit.get());
+    buffer.put_u64_le(append.round.0);
+    buffer.put_u32_le(append.revoked);
+    buffer.put_u32_le(length(append.entries.len()));
+    for entry in append.entries.iter() {
+        buffer.put_u64_le(entry.term.get());
+        buffer.put_u8(payload_kind(&entry.payload));
+        buffer.put_u32_le(length(entry.payload.encoded_len()));
+        encode_payload(&entry.payload, buffer);
+    }
+}
+
+fn decode_append(term: Term, input: &mut Input<'_>) -> Result<AppendEntries, DecodeError> {
+    let session = Session(input.u64()?);
+    let (prev_index, prev_term) = input.position()?;
+    let commit = input.index()?;
+    let round = Round(input.u64()?);
+    let revoked = input.u32()?;
+    let count = input.count("batch", ENTRY_HEADER_BYTES, usize::MAX)?;
+    let mut entries = Vec::with_capacity(count);
+    let mut index = prev_index;
+    for _ in 0..count {
+        index = index.next();
+        let term = input.term()?;
+        let kind = input.u8()?;
+        let payload = decode_payload(kind, &mut input.byte_string()?)?;
+        entries.push(Entry {
+            index,
+            term,
+            payload,
+        });
+    }
+    let entries = Entries::from(entries);
+    Ok(AppendEntries {
+        term,
+        session,
+        prev_index,
+        prev_term,
+        commit,
+        round,
+        revoked,
+        entries,
+    })
+}
+
+fn encode_append_reply(reply: &AppendEntriesReply, buffer: &mut BytesMut) {
+    buffer.put_u64_le(reply.session.0);
+    buffer.put_u64_le(reply.round.0);
+    put_duration(buffer, reply.promise);
+    match reply.outcome {
+        AppendOutcome::Accepted { matched, received } => {
+            buffer.put_u8(1);
+            buffer.put_u64_le(matched.get());
+            buffer.put_u64_le(received.get());
+        }
+        AppendOutcome::Rejected {
+            prev_index,
+            hint_index,
+            hint_term,
+        } => {
+            buffer.put_u8(2);
+            buffer.put_u64_le(prev_index.get());
+            put_position(buffer, hint_index, hint_term);
+        }
+    }
+}
+
+fn decode_append_reply(
+    term: Term,
+    input: &mut Input<'_>,
+) -> Result<AppendEntriesReply, DecodeError> {
+    let session = Session(input.u64()?);
+    let round = Round(input.u64()?);
+    let promise = Duration::from_nanos(input.u64()?);
+    let outcome = match input.u8()? {
+        1 => AppendOutcome::Accepted {
+            matched: input.index()?,
+            received: input.index()?,
+        },
+        2 => {
+            let prev_index = input.index()?;
+            let (hint_index, hint_term) = input.position()?;
+            AppendOutcome::Rejected {
+                prev_index,
+                hint_index,
+                hint_term,
+            }
+        }
+        found => {
+            return Err(DecodeError::Unknown {
+                what: "append outcome",
+                found,
+            });
+        }
+    };
+    Ok(AppendEntriesReply {
+        term,
+        session,
+        round,
+        promise,
+        outcome,
+    })
+}
+
+fn encode_piece(piece: &InstallSnapshot, buffer: &mut BytesMut) {
+    buffer.reserve(128 + piece.data.len());
+    buffer.put_u64_le(piece.session.0);
+    buffer.put_u64_le(piece.round.0);
+    buffer.put_u32_le(piece.revoked);
+    put_position(buffer, piece.base.index, piece.base.term);
+    buffer.put_u32_le(length(membership_len(&piece.base.membership)));
+    encode_membership(&piece.base.membership, buffer);
+    buffer.put_u64_le(piece.snapshot.0);
+    buffer.put_u64_le(piece.offset);
+    buffer.put_u32_le(piece.crc);
+    buffer.put_u8(piece.done.into());
+    buffer.put_u32_le(length(piece.data.len()));
+    buffer.put_slice(&piece.data);
+}
+
+fn decode_piece(term: Term, input: &mut Input<'_>) -> Result<InstallSnapshot, DecodeError> {
+    let session = Session(input.u64()?);
+    let round = Round(input.u64()?);
+    let revoked = input.u32()?;
+    let (index, base_term) = input.position()?;
+    let membership = Arc::new(decode_membership(&mut input.byte_string()?)?);
+    let base = LogBase {
+        index,
+        term: base_term,
+        membership,
+    };
+    let snapshot = SnapshotId(input.u64()?);
+    let offset = input.u64()?;
+    let crc = input.u32()?;
+    let done = input.flag()?;
+    let data = input.byte_string()?;
+    Ok(InstallSnapshot {
+        term,
+        session,
+        round,
+        revoked,
+        base,
+        snapshot,
+        offset,
+        crc,
+        done,
+        data,
+    })
+}
+
+fn encode_piece_reply(reply: &InstallSnapshotReply, buffer: &mut BytesMut) {
+    buffer.put_u64_le(reply.session.0);
+    buffer.put_u64_le(reply.round.0);
+    put_duration(buffer, reply.promise);
+    buffer.put_u64_le(reply.snapshot.0);
+    match reply.outcome {
+        SnapshotOutcome::Received { offset } => {
+            buffer.put_u8(1);
+            buffer.put_u64_le(offset);
+        }
+        SnapshotOutcome::Installed { index } => {
+            buffer.put_u8(2);
+            buffer.put_u64_le(index.get());
+        }
+    }
+}
+
+fn decode_piece_reply(
+    term: Term,
+    input: &mut Input<'_>,
+) -> Result<InstallSnapshotReply, DecodeError> {
+    let session = Session(input.u64()?);
+    let round = Round(input.u64()?);
+    let promise = Duration::from_nanos(input.u64()?);
+    let snapshot = SnapshotId(input.u64()?);
+    let outcome = match input.u8()? {
+        1 => SnapshotOutcome::Received {
+            offset: input.u64()?,
+        },
+        2 => SnapshotOutcome::Installed {
+            index: input.index()?,
+        },
+        found => {
+            return Err(DecodeError::Unknown {
+                what: "snapshot outcome",
+                found,
+            });
+        }
+    };
+    Ok(InstallSnapshotReply {
+        term,
+        session,
+        round,
+        promise,
+        snapshot,
+        outcome,
+    })
+}
+
+/// The number that stands for a kind of payload.
+#[must_use]
+pub const fn payload_kind(payload: &Payload) -> u8 {
+    match payload {
+        Payload::Noop => payload_kind::NOOP,
+        Payload::Membership(_) => payload_kind::MEMBERSHIP,
+        Payload::Data(_) => payload_kind::DATA,
+    }
+}
+
+/// The bytes of a payload, shared where they are bytes already.
+#[must_use]
+pub fn payload_bytes(payload: &Payload) -> Bytes {
+    match payload {
+        Payload::Noop => Bytes::new(),
+        Payload::Data(data) => data.clone(),
+        Payload::Membership(membership) => {
+            let mut buffer = BytesMut::with_capacity(membership_len(membership));
+            encode_membership(membership, &mut buffer);
+            buffer.freeze()
+        }
+    }
+}
+
+fn encode_payload(payload: &Payload, buffer: &mut BytesMut) {
+    match payload {
+        Payload::Noop => {}
+        Payload::Data(data) => buffer.put_slice(data),
+        Payload::Membership(membership) => encode_membership(membership, buffer),
+    }
+}
+
+/// Reads a payload of a known kind, which must fill `bytes`.
+///
+/// # Errors
+///
+/// When the bytes aren't such a payload.
+pub fn decode_payload(kind: u8, bytes: &mut Bytes) -> Result<Payload, DecodeError> {
+    match kind {
+        payload_kind::NOOP if bytes.is_empty() => Ok(Payload::Noop),
+        payload_kind::NOOP => Err(DecodeError::Trailing { count: bytes.len() }),
+        payload_kind::MEMBERSHIP => Ok(Payload::Membership(Arc::new(decode_membership(bytes)?))),
+        payload_kind::DATA => Ok(Payload::Data(bytes.split_to(bytes.len()))),
+        found => Err(DecodeError::Unknown {
+            what: "payload",
+            found,
+        }),
+    }
+}
+
+pub(crate) fn membership_len(membership: &Membership) -> usize {
+    let ids = membership.voters.len() + membership.outgoing.len() + membership.learners.len();
+    1 + 3 * 4 + 8 * ids
 }
 
 /// Appends a membership's bytes, as in an entry or beside a snapshot.
 pub fn encode_membership(membership: &Membership, buffer: &mut BytesMut) {
-    let _ = (membership, buffer);
+    buffer.put_u8(VERSION);
+    for ids in [
+        &membership.voters,
+        &membership.outgoing,
+        &membership.learners,
+    ] {
+        buffer.put_u32_le(length(ids.len()));
+        for id in ids {
+            buffer.put_u64_le(id.get());
+        }
+    }
 }
 
 /// Reads a membership, which must fill `bytes`.
@@ -73,6 +494,156 @@ pub fn encode_membership(membership: &Membership, buffer: &mut BytesMut) {
 ///
 /// When the bytes aren't a membership.
 pub fn decode_membership(bytes: &mut Bytes) -> Result<Membership, DecodeError> {
-    let _ = bytes;
-    Err(DecodeError::Truncated)
+    let input = &mut Input(bytes);
+    input.version()?;
+    let voters = input.ids()?;
+    let outgoing = input.ids()?;
+    let learners = input.ids()?;
+    input.finish()?;
+    Ok(Membership {
+        voters,
+        outgoing,
+        learners,
+    })
+}
+
+fn put_position(buffer: &mut BytesMut, index: LogIndex, term: Term) {
+    buffer.put_u64_le(index.get());
+    buffer.put_u64_le(term.get());
+}
+
+fn put_duration(buffer: &mut BytesMut, span: Duration) {
+    buffer.put_u64_le(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+}
+
+fn length(len: usize) -> u32 {
+    u32::try_from(len).expect("limits.rs keeps lengths far below 32 bits")
+}
+
+/// Bytes from outside, and how to take something off them.
+struct Input<'a>(&'a mut Bytes);
+
+impl Input<'_> {
+    fn need(&self, len: usize) -> Result<(), DecodeError> {
+        if self.0.len() < len {
+            Err(DecodeError::Truncated)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.need(1)?;
+        Ok(self.0.get_u8())
+    }
+
+    fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.need(4)?;
+        Ok(self.0.get_u32_le())
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.need(8)?;
+        Ok(self.0.get_u64_le())
+    }
+
+    fn version(&mut self) -> Result<(), DecodeError> {
+        match self.u8()? {
+            VERSION => Ok(()),
+            found => Err(DecodeError::Version { found }),
+        }
+    }
+
+    fn flag(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            found => Err(DecodeError::Unknown {
+                what: "flag",
+                found,
+            }),
+        }
+    }
+
+    /// A term, far enough from the end of numbers that the next one exists.
+    fn term(&mut self) -> Result<Term, DecodeError> {
+        let found = self.u64()?;
+        if found > u64::MAX / 2 {
+            return Err(DecodeError::TooLarge {
+                what: "term",
+                found,
+            });
+        }
+        Ok(Term::new(found))
+    }
+
+    /// An index, far enough from the end of numbers that counting on can't overflow.
+    fn index(&mut self) -> Result<LogIndex, DecodeError> {
+        let found = self.u64()?;
+        if found > u64::MAX / 2 {
+            return Err(DecodeError::TooLarge {
+                what: "log index",
+                found,
+            });
+        }
+        Ok(LogIndex::new(found))
+    }
+
+    fn position(&mut self) -> Result<(LogIndex, Term), DecodeError> {
+        Ok((self.index()?, self.term()?))
+    }
+
+    fn ticket(&mut self) -> Result<Option<TransferTicket>, DecodeError> {
+        if !self.flag()? {
+            return Ok(None);
+        }
+        let term = self.term()?;
+        Ok(Some(TransferTicket {
+            term,
+            number: self.u32()?,
+        }))
+    }
+
+    /// How many things follow, each of which takes at least `each` bytes.
+    fn count(&mut self, what: &'static str, each: usize, max: usize) -> Result<usize, DecodeError> {
+        let found = self.u32()?;
+        let count = found as usize;
+        if count > max {
+            return Err(DecodeError::TooLarge {
+                what,
+                found: found.into(),
+            });
+        }
+        self.need(count.saturating_mul(each))?;
+        Ok(count)
+    }
+
+    fn byte_string(&mut self) -> Result<Bytes, DecodeError> {
+        let len = self.count("byte string", 1, usize::MAX)?;
+        Ok(self.0.split_to(len))
+    }
+
+    fn ids(&mut self) -> Result<BTreeSet<NodeId>, DecodeError> {
+        let count = self.count("membership", 8, MEMBERS_MAX)?;
+        let mut ids = BTreeSet::new();
+        for _ in 0..count {
+            let id = NodeId::new(self.u64()?);
+            // One way to write each set: sorted, without repetition, without zero.
+            if id == NodeId::ZERO || ids.last().is_some_and(|&last| last >= id) {
+                return Err(DecodeError::Unknown {
+                    what: "order of ids",
+                    found: 0,
+                });
+            }
+            ids.insert(id);
+        }
+        Ok(ids)
+    }
+
+    fn finish(&self) -> Result<(), DecodeError> {
+        match self.0.len() {
+            0 => Ok(()),
+            count => Err(DecodeError::Trailing { count }),
+        }
+    }
 }
