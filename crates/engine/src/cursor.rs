@@ -11,7 +11,7 @@ use kv_core::SLOT_COUNT;
 
 /// Bits of the hash in a cursor; 14 more name the slot, and the sign bit stays clear
 /// for clients that read cursors as signed.
-const HASH_BITS: u32 = 49;
+pub(crate) const ORDER_BITS: u32 = 49;
 
 /// The seed of the hash. A constant: cursors travel between replicas.
 const SEED: u64 = 0x6b6f_6e74_696b_6931;
@@ -24,9 +24,11 @@ pub(crate) fn hash_key(key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The part of a hash that orders `SCAN`.
+/// The part of a hash that orders `SCAN`. Not its seven highest bits: hash tables use
+/// those to tell entries of a group apart, and parts of a slot share the order's first.
+#[inline]
 pub(crate) const fn order_of(hash: u64) -> u64 {
-    hash >> (64 - HASH_BITS)
+    (hash << 7) >> (64 - ORDER_BITS)
 }
 
 /// Where an iteration goes on.
@@ -41,18 +43,18 @@ pub(crate) struct Position {
 impl Position {
     /// The position that a client's cursor names; `None` if there is no such slot.
     pub(crate) fn from_cursor(cursor: u64) -> Option<Self> {
-        let slot = u16::try_from(cursor >> HASH_BITS)
+        let slot = u16::try_from(cursor >> ORDER_BITS)
             .ok()
             .filter(|&slot| slot < SLOT_COUNT)?;
         Some(Self {
             slot,
-            order: cursor & ((1 << HASH_BITS) - 1),
+            order: cursor & ((1 << ORDER_BITS) - 1),
         })
     }
 
     /// The cursor of this position; never 0, which means start and end.
     pub(crate) const fn cursor(self) -> u64 {
-        (self.slot as u64) << HASH_BITS | self.order
+        (self.slot as u64) << ORDER_BITS | self.order
     }
 
     /// The start of the next slot, if there is one.
@@ -94,7 +96,7 @@ mod tests {
     fn cursors_round_trip_and_nonsense_is_refused() {
         let position = Position {
             slot: 16_383,
-            order: (1 << HASH_BITS) - 1,
+            order: (1 << ORDER_BITS) - 1,
         };
         assert_eq!(Position::from_cursor(position.cursor()), Some(position));
         assert_eq!(position.next_slot(), None);

@@ -7,6 +7,7 @@ use kv_core::Meta;
 use stdx::LogIndex;
 
 use crate::error::EngineError;
+use crate::fjall_view::FjallView;
 use crate::memory::MemoryView;
 
 /// A record found.
@@ -54,6 +55,7 @@ pub struct ReadView<'a>(pub(crate) Source<'a>);
 #[derive(Debug)]
 pub(crate) enum Source<'a> {
     Memory(MemoryView<'a>),
+    Fjall(FjallView<'a>),
 }
 
 /// Calls the same method of whichever engine is behind the view.
@@ -61,6 +63,7 @@ macro_rules! delegate {
     ($view:expr, $source:ident => $call:expr) => {
         match &$view.0 {
             Source::Memory($source) => $call,
+            Source::Fjall($source) => $call,
         }
     };
 }

@@ -109,7 +109,7 @@ mod tests {
             ("[^a", "b", true),
             ("[]", "]", false),
             ("[^]", "x", true),
-            ("[a-]", "-", true),
+            ("[a-]", "-", false),
             ("a*b*c", "a-b-b-c", true),
             ("a*b*c", "a-b-b-d", false),
             ("**a**", "bab", true),

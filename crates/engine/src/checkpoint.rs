@@ -1,0 +1,205 @@
+//! Checkpoints: from memory to disk while entries go on being applied.
+//!
+//! The cut is one instant between two entries. What changed before it is then copied
+//! out slot by slot, a few hundred entries at a time under the lock, sorted, and
+//! streamed into one atomic change of the disk. Old images (see `store`) stand in for
+//! entries that were changed again meanwhile, so the change is exactly the state at
+//! the cut.
+
+use std::sync::Arc;
+
+use stdx::LogIndex;
+
+use crate::disk::{Disk, Saved, Sink};
+use crate::entry::Entry;
+use crate::error::EngineError;
+use crate::fjall_engine::{CheckpointState, FjallEngine};
+use crate::store::Changed;
+
+/// Entries copied out under one hold of the lock: some tens of microseconds.
+const CHUNK: usize = 256;
+
+/// What a checkpoint has to write.
+struct Cut {
+    changed: Vec<Changed>,
+    saved: Saved,
+    /// Everything was cleared since the last one: a new generation begins.
+    replaces_disk: bool,
+    disk: Arc<Disk>,
+}
+
+impl FjallEngine {
+    /// Writes a checkpoint; the caller holds the checkpoint lock.
+    pub(crate) fn checkpoint_locked(
+        &self,
+        state: &mut CheckpointState,
+    ) -> Result<LogIndex, EngineError> {
+        loop {
+            let Some(mut cut) = self.cut(state) else {
+                return Ok(state.index);
+            };
+            sort_by_slot(&mut cut.changed);
+            let target = if cut.replaces_disk {
+                Arc::new(cut.disk.next_generation(&self.dir, &self.options)?)
+            } else {
+                Arc::clone(&cut.disk)
+            };
+            let written = target.change(|sink| self.write_cut(&cut, sink))?;
+            if written.is_some() && cut.replaces_disk {
+                target.promote(&self.dir, &cut.disk)?;
+            }
+            self.end(&cut, written.is_some().then_some(target));
+            if written.is_some() {
+                self.checkpointed(state, cut.saved.applied);
+                return Ok(state.index);
+            }
+            // A `Clear` overtook this checkpoint: what it was to write is gone.
+        }
+    }
+
+    /// Begins a checkpoint, if there is anything to write.
+    fn cut(&self, state: &CheckpointState) -> Option<Cut> {
+        // No entry is half applied while this lock is held.
+        let _between_entries = self.apply_lock.lock();
+        let mut live = self.state.write();
+        if live.applied == state.index && !live.store.replaces_disk {
+            return None;
+        }
+        let saved = Saved {
+            applied: live.applied,
+            term: live.term,
+            now_ms: live.machine.now_ms(),
+            keys: live.store.keys,
+            data_bytes: live.store.data_bytes,
+        };
+        Some(Cut {
+            replaces_disk: std::mem::take(&mut live.store.replaces_disk),
+            disk: Arc::clone(&live.store.disk),
+            changed: live.store.cut(),
+            saved,
+        })
+    }
+
+    /// Writes all that was pending at the cut; `None` if a `Clear` overtook it.
+    fn write_cut(&self, cut: &Cut, sink: &mut Sink<'_>) -> Result<Option<Saved>, EngineError> {
+        let mut copies = Copies::default();
+        for changed in cut.changed.chunk_by(|one, two| one.slot == two.slot) {
+            let slot = changed[0].slot;
+            copies.clear();
+            for chunk in changed.chunks(CHUNK) {
+                let mut live = self.state.write();
+                if live.store.cleared_since_cut {
+                    return Ok(None);
+                }
+                live.store.take_pending(chunk, |entry| copies.push(entry));
+            }
+            let mut live = self.state.write();
+            if live.store.cleared_since_cut {
+                return Ok(None);
+            }
+            let images = live.store.take_images(slot);
+            drop(live);
+            images.iter().for_each(|image| copies.push(image));
+            copies.sort();
+            for (key, stored) in copies.iter() {
+                sink.put(slot, key, stored)?;
+            }
+        }
+        Ok(Some(cut.saved))
+    }
+
+    /// Ends a checkpoint, on a new disk if it made one.
+    fn end(&self, cut: &Cut, target: Option<Arc<Disk>>) {
+        let mut live = self.state.write();
+        live.store.end_checkpoint();
+        let Some(target) = target else {
+            return;
+        };
+        let replaced = std::mem::replace(&mut live.store.disk, target);
+        drop(live);
+        // Perhaps the last user of an old generation: closing it takes a while.
+        drop(replaced);
+        for chunk in cut.changed.chunks(CHUNK) {
+            self.state.write().store.drop_tombstones(chunk);
+        }
+    }
+}
+
+/// Copies of one slot's entries.
+#[derive(Default)]
+struct Copies {
+    bytes: Vec<u8>,
+    /// Where in `bytes` each begins, where its stored value begins, where it ends, and
+    /// whether there is a stored value.
+    parts: Vec<(usize, usize, usize, bool)>,
+}
+
+impl Copies {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.parts.clear();
+    }
+
+    fn push(&mut self, entry: &Entry) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(entry.key());
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(entry.stored_value());
+        self.parts
+            .push((start, middle, self.bytes.len(), !entry.is_tombstone()));
+    }
+
+    fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.parts
+            .sort_unstable_by_key(|&(start, middle, ..)| &bytes[start..middle]);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.parts.iter().map(|&(start, middle, end, exists)| {
+            (
+                &self.bytes[start..middle],
+                exists.then(|| &self.bytes[middle..end]),
+            )
+        })
+    }
+}
+
+/// Sorts by slot in linear time.
+fn sort_by_slot(changed: &mut Vec<Changed>) {
+    let mut starts = vec![0_usize; usize::from(u16::MAX) + 2];
+    for at in changed.iter() {
+        starts[usize::from(at.slot) + 1] += 1;
+    }
+    for slot in 1..starts.len() {
+        starts[slot] += starts[slot - 1];
+    }
+    let mut sorted = changed.clone();
+    for at in changed.iter() {
+        let place = &mut starts[usize::from(at.slot)];
+        sorted[*place] = *at;
+        *place += 1;
+    }
+    *changed = sorted;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorting_by_slot_keeps_everything() {
+        let mut prng = stdx::Prng::from_seed(3);
+        let mut changed: Vec<_> = (0..1_000)
+            .map(|hash| Changed {
+                slot: u16::try_from(prng.below(50)).unwrap(),
+                hash,
+            })
+            .collect();
+        sort_by_slot(&mut changed);
+        assert!(changed.is_sorted_by_key(|at| at.slot));
+        let mut hashes: Vec<_> = changed.iter().map(|at| at.hash).collect();
+        hashes.sort_unstable();
+        assert_eq!(hashes, (0..1_000).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,307 @@
+//! Reading from a [`FjallEngine`].
+
+use std::borrow::Cow;
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use fjall::Slice;
+use kv_core::layout::{split_key, split_value};
+use kv_core::{Meta, SLOT_COUNT, hash_slot, slot::hash_tag};
+use parking_lot::RwLockReadGuard;
+use stdx::LogIndex;
+
+use crate::cursor::{Position, hash_key, order_of, take_step};
+use crate::entry::Entry;
+use crate::error::EngineError;
+use crate::fjall_engine::{FjallEngine, State};
+use crate::slots::Located;
+use crate::store::Store;
+use crate::view::{Found, ListItem, ListPage, ScanPage};
+
+/// Keys in one step of an iteration that has to look at the disk: each step reads the
+/// keys of a whole slot there.
+const DISK_STEP_COUNT: usize = 1_024;
+
+/// A view of a [`FjallEngine`].
+#[derive(Debug)]
+pub(crate) struct FjallView<'a> {
+    state: RwLockReadGuard<'a, State>,
+    engine: &'a FjallEngine,
+}
+
+/// A record while it is being looked at.
+struct Seen<'a> {
+    key: &'a [u8],
+    meta: Meta,
+    value: &'a [u8],
+}
+
+impl<'a> FjallView<'a> {
+    pub(crate) fn new(engine: &'a FjallEngine) -> Self {
+        Self {
+            state: engine.state.read(),
+            engine,
+        }
+    }
+
+    fn store(&self) -> &Store {
+        &self.state.store
+    }
+
+    pub(crate) fn applied(&self) -> LogIndex {
+        self.state.applied
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.state.machine.now_ms()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.store().keys
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Found<'_>>, EngineError> {
+        let key = Located::new(key);
+        let store = self.store();
+        if !store.complete {
+            self.engine.mark_referenced(key.hash);
+        }
+        if let Some(entry) = store.slots.find(key) {
+            let found = entry.value();
+            return Ok(found.map(|(meta, value)| Found {
+                meta,
+                value: Cow::Borrowed(value),
+            }));
+        }
+        if store.complete {
+            return Ok(None);
+        }
+        let Some(stored) = store.disk.get(key.slot, key.bytes)? else {
+            return Ok(None);
+        };
+        let (meta, value) =
+            split_value(&stored).ok_or_else(|| store.disk.corrupt("a record's header"))?;
+        Ok(Some(Found {
+            meta,
+            value: Cow::Owned(value.to_vec()),
+        }))
+    }
+
+    pub(crate) fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        filter: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<ScanPage, EngineError> {
+        let store = self.store();
+        let mut page = ScanPage::default();
+        let mut at = Position::from_cursor(cursor);
+        let mut left = if store.complete {
+            count.max(1)
+        } else {
+            count.max(DISK_STEP_COUNT)
+        };
+        while let Some(position) = at {
+            let (keys, end) = self.keys_from(position)?;
+            let (step, next) = take_step(keys, left);
+            left = left.saturating_sub(step.len());
+            page.keys.extend(step.into_iter().filter(|key| filter(key)));
+            at = match next.or(end) {
+                Some(order) => Some(Position { order, ..position }),
+                None => position.next_slot(),
+            };
+            if left == 0 {
+                break;
+            }
+        }
+        page.cursor = at.map_or(0, Position::cursor);
+        Ok(page)
+    }
+
+    /// Some keys of a slot from a position on, and where the next ones begin in it.
+    #[expect(clippy::type_complexity, reason = "used once, and each part is plain")]
+    fn keys_from(
+        &self,
+        position: Position,
+    ) -> Result<(Vec<(u64, Bytes)>, Option<u64>), EngineError> {
+        let store = self.store();
+        let mut keys = Vec::new();
+        let mut see = |key: &[u8]| {
+            let order = order_of(hash_key(key));
+            if order >= position.order {
+                keys.push((order, Bytes::copy_from_slice(key)));
+            }
+        };
+        if store.complete {
+            let (table, next) = store.slots.slot(position.slot).range(position.order);
+            table
+                .iter()
+                .filter(|entry| !entry.is_tombstone())
+                .for_each(|entry| see(entry.key()));
+            return Ok((keys, next));
+        }
+        self.for_each_in_slot(position.slot, &mut |seen| {
+            see(seen.key);
+            true
+        })?;
+        Ok((keys, None))
+    }
+
+    pub(crate) fn keys(
+        &self,
+        count_max: usize,
+        filter: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Vec<Bytes>, EngineError> {
+        let mut keys = Vec::new();
+        for slot in 0..SLOT_COUNT {
+            self.for_each_in_slot(slot, &mut |seen| {
+                if keys.len() < count_max && filter(seen.key) {
+                    keys.push(Bytes::copy_from_slice(seen.key));
+                }
+                keys.len() < count_max
+            })?;
+            if keys.len() >= count_max {
+                break;
+            }
+        }
+        Ok(keys)
+    }
+
+    pub(crate) fn list(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<ListPage, EngineError> {
+        // The `limit + 1` smallest keys: the largest of them on top.
+        let mut smallest: BinaryHeap<ByKey> = BinaryHeap::new();
+        let mut see = |seen: Seen<'_>| {
+            let passes = seen.key.starts_with(prefix) && after.is_none_or(|after| seen.key > after);
+            let is_full = smallest.len() > limit;
+            if !passes || is_full && smallest.peek().is_some_and(|last| *last.0.key < *seen.key) {
+                return true;
+            }
+            smallest.push(ByKey(ListItem {
+                key: Bytes::copy_from_slice(seen.key),
+                meta: seen.meta,
+                value: Bytes::copy_from_slice(seen.value),
+            }));
+            if smallest.len() > limit + 1 {
+                smallest.pop();
+            }
+            true
+        };
+        // A whole hash tag in the prefix means that all its keys are in one slot.
+        let tag = hash_tag(prefix);
+        if tag.len() < prefix.len() {
+            self.for_each_in_slot(hash_slot(prefix), &mut see)?;
+        } else {
+            for slot in 0..SLOT_COUNT {
+                self.for_each_in_slot(slot, &mut see)?;
+            }
+        }
+        let mut items: Vec<_> = smallest
+            .into_sorted_vec()
+            .into_iter()
+            .map(|item| item.0)
+            .collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Ok(ListPage { items, more })
+    }
+
+    pub(crate) fn keys_in_slot(
+        &self,
+        slot: u16,
+        count_max: usize,
+    ) -> Result<Vec<Bytes>, EngineError> {
+        let mut keys = Vec::new();
+        if slot < SLOT_COUNT {
+            self.for_each_in_slot(slot, &mut |seen| {
+                if keys.len() < count_max {
+                    keys.push(Bytes::copy_from_slice(seen.key));
+                }
+                keys.len() < count_max
+            })?;
+        }
+        Ok(keys)
+    }
+
+    pub(crate) fn count_in_slot(&self, slot: u16) -> Result<u64, EngineError> {
+        let mut count = 0;
+        if slot < SLOT_COUNT {
+            self.for_each_in_slot(slot, &mut |_| {
+                count += 1;
+                true
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Looks at every record of a slot, in memory or not, until `see` returns false.
+    fn for_each_in_slot(
+        &self,
+        slot: u16,
+        see: &mut dyn FnMut(Seen<'_>) -> bool,
+    ) -> Result<(), EngineError> {
+        let store = self.store();
+        for entry in store.slots.slot(slot).iter() {
+            if let Some((meta, value)) = entry.value() {
+                if !see(Seen {
+                    key: entry.key(),
+                    meta,
+                    value,
+                }) {
+                    return Ok(());
+                }
+            }
+        }
+        if store.complete {
+            return Ok(());
+        }
+        for pair in store.disk.keyspace().prefix(store.disk.slot_prefix(slot)) {
+            let (stored_key, stored): (Slice, Slice) = pair
+                .into_inner()
+                .map_err(store.disk.failed("read a slot"))?;
+            let (.., key) = split_key(&stored_key).ok_or_else(|| store.disk.corrupt("a key"))?;
+            // What memory has counts, be it a record, seen above, or a tombstone.
+            if in_memory(store, key).is_some() {
+                continue;
+            }
+            let (meta, value) =
+                split_value(&stored).ok_or_else(|| store.disk.corrupt("a record's header"))?;
+            if !see(Seen { key, meta, value }) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn in_memory<'a>(store: &'a Store, key: &[u8]) -> Option<&'a Entry> {
+    store.slots.find(Located::new(key))
+}
+
+/// Orders items by their keys alone.
+struct ByKey(ListItem);
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}

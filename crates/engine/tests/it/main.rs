@@ -1,0 +1,6 @@
+//! What the storage engines promise: that the one on disk behaves as the one in
+//! memory whatever is evicted, checkpointed, reopened or installed; that a crash loses
+//! nothing that the log can't bring back; that damage is refused.
+
+mod model;
+mod workload;
