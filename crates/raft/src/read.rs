@@ -121,8 +121,9 @@ impl Raft {
         Ok(())
     }
 
-    /// The index that must be applied before a leader's lease counts for reads: the first
-    /// of its term. `None` unless this node leads and that entry is committed.
+    /// The index that must be applied before a leader's lease counts for reads: everything
+    /// it has committed, since followers told of it may have shown it to somebody already.
+    /// `None` unless this node leads and its term's first entry is committed.
     #[must_use]
     pub fn read_floor(&self) -> Option<LogIndex> {
         let Role::Leader(leader) = &self.role else {
@@ -131,7 +132,7 @@ impl Raft {
         if planted!(self.config, ReadBeforeNoop) {
             return Some(LogIndex::ZERO);
         }
-        (self.commit >= leader.term_start).then_some(leader.term_start)
+        (self.commit >= leader.term_start).then_some(self.commit)
     }
 
     fn leader_reads_count(&self) -> usize {
