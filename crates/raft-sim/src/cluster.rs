@@ -19,6 +19,8 @@ pub enum Task {
     Fault(PlanStep),
     /// A fault ends.
     FaultEnd(FaultEnd),
+    /// A node that stopped itself is started again, as a supervisor does.
+    Start(NodeId),
     /// A client may start its next operation.
     Client(usize),
     /// A client has waited long enough for an operation.
@@ -111,8 +113,8 @@ impl Cluster {
             Some(Step::Node(id)) => self.observe(id),
             Some(Step::Stopped(id, _)) => {
                 self.checkers.forget(id);
-                let restart = Task::FaultEnd(FaultEnd::Restart(id));
-                self.world.schedule(Duration::from_millis(500), restart);
+                let supervised = Duration::from_millis(500);
+                self.world.schedule(supervised, Task::Start(id));
             }
             Some(Step::Task(task)) => self.perform(task),
             Some(Step::Nothing) => {}
@@ -192,7 +194,7 @@ impl Cluster {
         self.world.network_mut().set_options(network);
         for id in self.world.hosts().collect::<Vec<_>>() {
             if let Some(disk) = self.world.disk(id) {
-                disk.set_full(false);
+                disk.heal();
             }
             if stays_down(id) {
                 self.crash(id);
@@ -272,6 +274,7 @@ impl Cluster {
                 self.observe_all();
             }
             Task::FaultEnd(_) => {}
+            Task::Start(id) => self.start(id),
             Task::Client(client) => {
                 let leader = self.leader();
                 let acted = Clients::act(self, client, leader);

@@ -291,10 +291,14 @@ impl RaftNode {
             Work::Apply(committed) => self.apply(context, committed),
             Work::Fetch(fetch) => {
                 let span = (fetch.from, fetch.to);
-                let entries = self.store.fetch(context.disk, span, fetch.bytes_max);
-                let id = fetch.id;
-                self.raft
-                    .on_entries_fetched(context.now, Fetched { id, entries });
+                match self.store.fetch(context.disk, span, fetch.bytes_max) {
+                    Ok(entries) => {
+                        let id = fetch.id;
+                        let fetched = Fetched { id, entries };
+                        self.raft.on_entries_fetched(context.now, fetched);
+                    }
+                    Err(damage) => context.abort(damage),
+                }
             }
             Work::Snapshot(action) => self.on_snapshot_action(context, action),
         }
@@ -485,7 +489,10 @@ impl Process for RaftNode {
         let snapshots = Snapshots::recover(context, &config.bootstrap)?;
         let machine = snapshots.machine(&config.bootstrap)?;
         if machine.base.index < store.base().index {
-            return Err("the log begins after the snapshot".to_owned());
+            let (log, snapshot) = (store.base().index, machine.base.index);
+            return Err(format!(
+                "the log begins at {log}, the snapshot ends at {snapshot}"
+            ));
         }
         let mut batch = Batch::default();
         if store.term_at(machine.base.index) != Some(machine.base.term) {

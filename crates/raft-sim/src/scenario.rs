@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use raft::{Config, Lease, RoleKind};
-use sim::{DiskOptions, LinkCounters, Liveness, NetworkOptions, Recording, Weights};
+use sim::{DiskOptions, LinkCounters, Liveness, NetworkOptions, Recording, Violation, Weights};
 use stdx::{LogIndex, NodeId, Prng, Term};
 
 use crate::cluster::{Cluster, node_id};
@@ -21,6 +21,8 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 const AGREEMENT_MAX: Duration = Duration::from_secs(10);
 /// How long one attempt at it may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
+/// Lines of the trace that a broken story shows.
+const TRACE_LINES: usize = 100;
 /// How often progress is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -79,7 +81,7 @@ impl Scenario {
     pub fn with_options(seed: u64, options: &Options) -> Self {
         let nodes: Vec<NodeId> = (0..options.voters).map(node_id).collect();
         Self {
-            cluster: Cluster::new(seed, options, Recording::Off),
+            cluster: Cluster::new(seed, options, Recording::Last(TRACE_LINES)),
             prng: Prng::from_seed(seed),
             connected: nodes.iter().copied().collect(),
             nodes,
@@ -92,9 +94,8 @@ impl Scenario {
     ///
     /// When a checker finds something.
     pub fn run(&mut self, span: Duration) {
-        if let Err(violation) = self.cluster.run_for(span) {
-            panic!("{}: {}", violation.property, violation.detail);
-        }
+        let result = self.cluster.run_for(span);
+        self.must_hold(result);
     }
 
     /// All servers.
@@ -201,7 +202,7 @@ impl Scenario {
     /// When it refuses.
     pub fn start(&mut self, id: NodeId) {
         self.cluster.start(id);
-        self.cluster.verdict().expect("it starts on its own disk");
+        self.must_hold(self.cluster.verdict());
     }
 
     /// Kills and starts a server.
@@ -288,6 +289,13 @@ impl Scenario {
     pub fn running(&self) -> Vec<NodeId> {
         let up = self.connected.iter().copied();
         up.filter(|&id| self.is_up(id)).collect()
+    }
+
+    fn must_hold(&self, result: Result<(), Violation>) {
+        if let Err(Violation { property, detail }) = result {
+            let trace: Vec<&str> = self.cluster.world.trace().lines().collect();
+            panic!("{property}: {detail}\n{}", trace.join("\n"));
+        }
     }
 
     fn leaders(&self) -> Vec<(Term, NodeId)> {

@@ -183,26 +183,25 @@ impl LogStore {
         }
     }
 
-    /// Reads entries back; `None` if they are gone or damaged.
-    #[must_use]
+    /// Reads entries back; `None` if they are gone.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged: the store is of no use then.
     pub fn fetch(
         &self,
         disk: &Disk,
         (from, to): (LogIndex, LogIndex),
         bytes_max: usize,
-    ) -> Option<Vec<Entry>> {
-        if from <= self.base.index {
-            return None;
-        }
-        let (start, bytes) = disk.read(FILE);
+    ) -> Result<Option<Vec<Entry>>, String> {
         let mut entries = Vec::new();
         let mut total = 0;
         let mut index = from;
         while index <= to && index <= self.last_index() {
-            let slot = self.slot(index)?;
-            let at = usize::try_from(slot.offset.checked_sub(start)?).ok()?;
-            let record = Record::parse(bytes.get(at..)?)?;
-            let entry = decode_entry(record.body)?;
+            let Some(slot) = self.slot(index) else {
+                return Ok(None);
+            };
+            let entry = read_entry(disk, slot).ok_or_else(|| format!("{index} is damaged"))?;
             total += entry.encoded_len();
             if total > bytes_max && !entries.is_empty() {
                 break;
@@ -210,7 +209,7 @@ impl LogStore {
             entries.push(entry);
             index = index.next();
         }
-        (!entries.is_empty()).then_some(entries)
+        Ok((!entries.is_empty()).then_some(entries))
     }
 
     /// The last persisted term and vote.
@@ -267,11 +266,9 @@ impl LogStore {
             if !slot.is_membership {
                 continue;
             }
-            let index = self.base.index.plus(offset);
-            let entries = self.fetch(disk, (index, index), usize::MAX);
-            let entry = entries.and_then(|mut entries| entries.pop());
-            if let Some(Payload::Membership(membership)) = entry.map(|entry| entry.payload) {
-                found.push((index, membership));
+            let payload = read_entry(disk, *slot).map(|entry| entry.payload);
+            if let Some(Payload::Membership(membership)) = payload {
+                found.push((self.base.index.plus(offset), membership));
             }
         }
         found
@@ -388,6 +385,9 @@ impl LogStore {
     fn replay_base(&mut self, kind: u8, base: LogBase, offset: u64) {
         if kind == REPLACED {
             self.slots.clear();
+        } else if base.index < self.base.index {
+            // The file was trimmed for a later base, which follows.
+            return;
         } else {
             let dropped = base.index.distance_from(self.base.index);
             let dropped = usize::try_from(dropped).unwrap_or(usize::MAX);
@@ -433,6 +433,12 @@ impl<'a> Record<'a> {
             len: HEADER_BYTES + len,
         })
     }
+}
+
+fn read_entry(disk: &Disk, slot: Slot) -> Option<Entry> {
+    let (start, bytes) = disk.read(FILE);
+    let at = usize::try_from(slot.offset.checked_sub(start)?).ok()?;
+    decode_entry(Record::parse(bytes.get(at..)?)?.body)
 }
 
 fn take_u32(cursor: &mut Cursor<'_>) -> Option<u32> {

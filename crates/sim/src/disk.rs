@@ -310,6 +310,13 @@ impl Disk {
         self.fail_next_sync = true;
     }
 
+    /// Ends the disk's faults: room, no stall, no sync that is bound to fail.
+    pub const fn heal(&mut self) {
+        self.full = false;
+        self.fail_next_sync = false;
+        self.stalled_until = Instant::EPOCH;
+    }
+
     /// Takes every file away: a replaced machine.
     pub fn wipe(&mut self) {
         self.files.clear();
