@@ -116,8 +116,14 @@ impl Raft {
     }
 
     /// Whether this node should try to lead: a voter with a working disk and a whole state.
+    ///
+    /// A node that took itself out still counts until that is committed: it may be the only
+    /// one whose log is good enough to win, and so to finish it (thesis, section 4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
-        self.memberships.current().is_voter(self.id)
+        let members = &self.memberships;
+        let leaving = members.index() > self.commit
+            && members.at(members.index().previous()).is_voter(self.id);
+        (members.current().is_voter(self.id) || leaving)
             && !self.disk_stalled
             && !self
                 .receiving

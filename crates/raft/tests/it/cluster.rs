@@ -520,6 +520,26 @@ impl Cluster {
         self.input(id, |raft, now| raft.propose(now, data))
     }
 
+    /// Every node in a line, for failures.
+    pub fn describe(&self) -> String {
+        let line = |(id, node): (&NodeId, &Node)| match &node.raft {
+            None => format!("{id} down\n"),
+            Some(raft) => format!(
+                "{id} {:?} {} leader {:?} last {} committed {} applied {} durable {} {:?} {:?}\n",
+                raft.role(),
+                raft.term(),
+                raft.leader(),
+                raft.last_index(),
+                raft.committed(),
+                raft.applied(),
+                raft.durable(),
+                raft.membership(),
+                raft.progress(),
+            ),
+        };
+        self.nodes.iter().map(line).collect()
+    }
+
     pub fn take_events(&mut self) -> Vec<(NodeId, Event)> {
         std::mem::take(&mut self.events)
     }

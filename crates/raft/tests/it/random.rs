@@ -215,10 +215,9 @@ impl Run {
             self.cluster.release_disk(node);
         }
         self.cluster.advance(Duration::from_secs(40));
-        let leader = self
-            .cluster
-            .leader()
-            .unwrap_or_else(|| panic!("seed {seed}: no leader"));
+        let Some(leader) = self.cluster.leader() else {
+            panic!("seed {seed}: no leader\n{}", self.cluster.describe());
+        };
         self.cluster.propose(leader, "peace").unwrap();
         self.cluster.take_events();
         let token = raft::ReadToken(1);
