@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use raft::{Config, Event, MembershipChange, RoleKind};
-use stdx::{NodeId, Prng};
+use raft::{Config, Event, MembershipChange, ReadToken, RoleKind};
+use stdx::{LogIndex, NodeId, Prng};
 
 use crate::cluster::{Cluster, id};
 
@@ -16,20 +16,40 @@ struct Run {
     proposals: u64,
     acknowledged: Vec<String>,
     pending: BTreeMap<(NodeId, raft::Proposed), String>,
+    /// Reads under way, with what each must see at least.
+    reads: BTreeMap<ReadToken, LogIndex>,
+    reads_started: u64,
+    reads_served: u64,
+    leases_used: u64,
+    /// Everything through here was acknowledged to or seen by somebody.
+    seen: LogIndex,
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut prng = Prng::from_seed(seed);
-        let config = if prng.chance(1, 2) {
+        let mut config = if prng.chance(1, 2) {
             Config::swarm(&mut prng)
         } else {
             Config::default()
         };
+        adjust(&mut config);
+        let drift = config.lease.map_or(0, |lease| u64::from(lease.drift_ppm));
         let count = 1 + prng.below(5);
+        let mut cluster = Cluster::new(count, config, seed);
+        for node in cluster.nodes.values_mut() {
+            let rate = i64::try_from(prng.below(2 * drift + 1)).unwrap();
+            node.rate_ppm = rate - i64::try_from(drift).unwrap();
+            node.offset = Duration::from_secs(1_000);
+        }
         Self {
-            cluster: Cluster::new(count, config, seed),
+            cluster,
             prng,
+            reads: BTreeMap::new(),
+            reads_started: 0,
+            reads_served: 0,
+            leases_used: 0,
+            seen: LogIndex::ZERO,
             proposals: 0,
             acknowledged: Vec::new(),
             pending: BTreeMap::new(),
@@ -61,7 +81,8 @@ impl Run {
                 self.cluster.skip(span);
                 self.fire();
             }
-            60..80 => self.propose(),
+            60..74 => self.propose(),
+            74..80 => self.read(),
             80..84 => {
                 if let Some(node) = self.running() {
                     let held = self.prng.chance(1, 2);
@@ -200,8 +221,62 @@ impl Run {
                 return true;
             }
             acknowledged.push(text.clone());
+            self.seen = self.seen.max(proposed.index);
             false
         });
+        for (node, event) in self.cluster.take_events() {
+            match event {
+                Event::ReadReady { token, .. } => {
+                    let Some(floor) = self.reads.remove(&token) else {
+                        panic!("{token:?} is answered twice or was never asked");
+                    };
+                    let applied = self.cluster.raft(node).applied();
+                    assert!(
+                        applied >= floor,
+                        "{node} reads {applied}, {floor} was seen before"
+                    );
+                    self.seen = self.seen.max(applied);
+                    self.reads_served += 1;
+                }
+                Event::ReadFailed { token, .. } => {
+                    self.reads.remove(&token);
+                }
+                Event::Misbehaved { peer, what } => panic!("{node} says {peer}: {what:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// A read anywhere, and a look at whoever has a lease.
+    fn read(&mut self) {
+        let Some(node) = self.running() else {
+            return;
+        };
+        self.reads_started += 1;
+        let token = ReadToken(self.reads_started);
+        if self
+            .cluster
+            .input(node, |raft, now| raft.read_index(now, token))
+            .is_ok()
+        {
+            self.reads.insert(token, self.seen);
+        }
+        let ids: Vec<_> = self.cluster.nodes.keys().copied().collect();
+        for node in ids {
+            let clock = self.cluster.clock(node);
+            let Some(raft) = &self.cluster.nodes[&node].raft else {
+                continue;
+            };
+            if raft.readable_now(clock) {
+                let (applied, seen) = (raft.applied(), self.seen);
+                assert!(
+                    applied >= seen,
+                    "{node} leads by lease at {applied}, {seen} was seen"
+                );
+                self.seen = self.seen.max(applied);
+                self.leases_used += 1;
+            }
+        }
     }
 
     /// Everything works again: the cluster must agree, and serve.
@@ -220,7 +295,7 @@ impl Run {
         };
         self.cluster.propose(leader, "peace").unwrap();
         self.cluster.take_events();
-        let token = raft::ReadToken(1);
+        let token = ReadToken(u64::MAX);
         self.cluster
             .input(leader, |raft, now| raft.read_index(now, token))
             .unwrap();
@@ -249,26 +324,50 @@ impl Run {
     }
 }
 
-fn run(seed: u64, steps: u64) -> (u64, usize) {
-    let mut run = Run::new(seed);
+fn run(seed: u64, steps: u64, adjust: impl FnOnce(&mut Config)) -> Run {
+    let mut run = Run::new(seed, adjust);
     for _ in 0..steps {
         run.step();
     }
     run.make_peace(seed);
-    (run.proposals, run.acknowledged.len())
+    run
 }
 
 #[test]
 fn random_runs_are_safe_and_end_well() {
-    let (mut proposals, mut acknowledged) = (0, 0);
-    for seed in 0..300 {
-        let (more, done) = run(seed, 1_500);
-        proposals += more;
-        acknowledged += done;
+    let (mut proposals, mut acknowledged, mut reads, mut leases) = (0, 0, 0, 0);
+    for seed in 0..400 {
+        let run = run(seed, 1_500, |_| {});
+        proposals += run.proposals;
+        acknowledged += run.acknowledged.len();
+        reads += run.reads_served;
+        leases += run.leases_used;
     }
+    println!("{proposals} proposed, {acknowledged} acknowledged, {reads} read, {leases} by lease");
     assert!(proposals > 10_000, "{proposals} proposals are a test");
     assert!(
         acknowledged > 2_000,
         "{acknowledged} acknowledgements are a test"
     );
+    assert!(reads > 1_000, "{reads} reads are a test");
+    assert!(leases > 1_000, "{leases} reads by lease are a test");
+}
+
+/// Every planted bug is noticed by these runs alone, without the large simulator.
+#[cfg(feature = "planted")]
+#[test]
+fn random_runs_notice_planted_bugs() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = Vec::new();
+    for bug in raft::PlantedBug::ALL {
+        let found = (0..20_000).find(|&seed| {
+            let attempt = || run(seed, 1_500, |config| config.planted = Some(bug));
+            std::panic::catch_unwind(attempt).is_err()
+        });
+        println!("{bug:?}: {found:?}");
+        if found.is_none() {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not noticed: {missed:?}");
 }
