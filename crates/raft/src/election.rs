@@ -228,7 +228,6 @@ impl Raft {
         self.hard_state.term = term;
         self.hard_state.vote = vote;
         self.persister.hard_state_changed();
-        self.promise.new_term();
         self.emit(Event::TermChanged { term });
     }
 

@@ -86,7 +86,7 @@ impl Raft {
                 term,
             });
         }
-        self.promise.renew(self.now, span, revoked);
+        self.promise.renew(self.now, span, term, revoked);
         true
     }
 

@@ -21,7 +21,7 @@
 
 use core::time::Duration;
 
-use stdx::Instant;
+use stdx::{Instant, Term};
 
 use crate::config::Config;
 use crate::message::{Round, TransferTicket};
@@ -37,7 +37,9 @@ pub(crate) struct Promise {
     until: Instant,
     /// No votes before this, whatever a leader permits: a former life's promises.
     restart_until: Instant,
-    /// Tickets of this term's leader up to this number are void.
+    /// The term of the leader that was promised.
+    term: Term,
+    /// That leader's tickets up to this number are void.
     revoked: u32,
 }
 
@@ -52,19 +54,19 @@ impl Promise {
         Self {
             until,
             restart_until: until,
+            term: Term::ZERO,
             revoked: 0,
         }
     }
 
-    /// The leader of this term was heard.
-    pub(crate) fn renew(&mut self, now: Instant, span: Duration, revoked: u32) {
+    /// The leader of a term was heard. Each leader counts its tickets anew.
+    pub(crate) fn renew(&mut self, now: Instant, span: Duration, term: Term, revoked: u32) {
         self.until = self.until.max(now.after(span));
+        if term > self.term {
+            self.term = term;
+            self.revoked = 0;
+        }
         self.revoked = self.revoked.max(revoked);
-    }
-
-    /// A new term has a new leader, who counts its tickets anew.
-    pub(crate) const fn new_term(&mut self) {
-        self.revoked = 0;
     }
 }
 
@@ -74,13 +76,15 @@ impl Raft {
         if self.now < self.promise.restart_until {
             return true;
         }
-        let (alive, revoked) = match &self.role {
-            Role::Leader(leader) => (true, leader.tickets_revoked()),
+        let (alive, term, revoked) = match &self.role {
+            Role::Leader(leader) => (true, self.hard_state.term, leader.tickets_revoked()),
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                (self.now < self.promise.until, self.promise.revoked)
+                let promise = &self.promise;
+                (self.now < promise.until, promise.term, promise.revoked)
             }
         };
-        let term = self.hard_state.term;
+        // A ticket of a later leader will do as well: it was elected when the one that was
+        // promised to keep still for had no lease any more.
         let permitted = ticket.is_some_and(|ticket| {
             ticket.term > term || (ticket.term == term && ticket.number > revoked)
         });

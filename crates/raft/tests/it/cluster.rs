@@ -16,19 +16,19 @@ use stdx::{Instant, LogIndex, NodeId, Term};
 
 /// What survives a crash.
 #[derive(Clone, Debug, Default)]
-pub struct Disk {
-    pub hard_state: HardState,
-    pub base: LogBase,
-    pub entries: Vec<Entry>,
+pub(crate) struct Disk {
+    pub(crate) hard_state: HardState,
+    pub(crate) base: LogBase,
+    pub(crate) entries: Vec<Entry>,
     /// The state machine, durable at `applied`, as of its last checkpoint.
-    pub state: Vec<String>,
-    pub applied: LogIndex,
+    pub(crate) state: Vec<String>,
+    pub(crate) applied: LogIndex,
     /// What the state was installed with, if it came as a snapshot.
-    pub installed: Option<LogBase>,
+    pub(crate) installed: Option<LogBase>,
     /// Snapshots that were taken here, to go on sending them.
-    pub taken: BTreeMap<SnapshotId, (LogIndex, Bytes)>,
+    pub(crate) taken: BTreeMap<SnapshotId, (LogIndex, Bytes)>,
     /// Pieces received.
-    pub received: BTreeMap<SnapshotId, Vec<u8>>,
+    pub(crate) received: BTreeMap<SnapshotId, Vec<u8>>,
 }
 
 impl Disk {
@@ -75,7 +75,7 @@ impl Disk {
         self.base = base.clone();
     }
 
-    pub fn restored(&self) -> Restored {
+    pub(crate) fn restored(&self) -> Restored {
         let mut terms: Vec<(LogIndex, Term)> = Vec::new();
         let mut memberships = Vec::new();
         for entry in &self.entries {
@@ -104,47 +104,47 @@ impl Disk {
 
 /// A process and its disk.
 #[derive(Debug)]
-pub struct Node {
-    pub raft: Option<Raft>,
-    pub disk: Disk,
+pub(crate) struct Node {
+    pub(crate) raft: Option<Raft>,
+    pub(crate) disk: Disk,
     /// What is applied in memory.
-    pub state: Vec<String>,
+    pub(crate) state: Vec<String>,
     /// Added to the cluster's clock.
-    pub offset: Duration,
+    pub(crate) offset: Duration,
     /// How much faster than the cluster's its clock runs, in millionths.
-    pub rate_ppm: i64,
+    pub(crate) rate_ppm: i64,
     /// Disk writes wait until told.
-    pub disk_held: bool,
-    pub writes: VecDeque<Persist>,
+    pub(crate) disk_held: bool,
+    pub(crate) writes: VecDeque<Persist>,
     /// Installing snapshots waits until told.
-    pub install_held: bool,
-    pub installs: Vec<(SnapshotId, LogBase)>,
-    pub config: Config,
+    pub(crate) install_held: bool,
+    pub(crate) installs: Vec<(SnapshotId, LogBase)>,
+    pub(crate) config: Config,
     starts: u64,
     snapshots: u64,
 }
 
 /// A message on its way.
 #[derive(Clone, Debug)]
-pub struct Flight {
-    pub from: NodeId,
-    pub to: NodeId,
-    pub message: Message,
+pub(crate) struct Flight {
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) message: Message,
 }
 
 /// All of them.
 #[derive(Debug)]
-pub struct Cluster {
-    pub nodes: BTreeMap<NodeId, Node>,
-    pub now: Instant,
-    pub wire: VecDeque<Flight>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) now: Instant,
+    pub(crate) wire: VecDeque<Flight>,
     /// Links, by direction, that lose everything.
-    pub cut: BTreeSet<(NodeId, NodeId)>,
+    pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     /// Links, by direction, whose messages wait.
-    pub held: BTreeSet<(NodeId, NodeId)>,
-    pub events: Vec<(NodeId, Event)>,
-    pub sent: u64,
-    pub sent_bytes: u64,
+    pub(crate) held: BTreeSet<(NodeId, NodeId)>,
+    pub(crate) events: Vec<(NodeId, Event)>,
+    pub(crate) sent: u64,
+    pub(crate) sent_bytes: u64,
     config: Config,
     seed: u64,
     /// Every entry that anybody ever applied.
@@ -152,12 +152,12 @@ pub struct Cluster {
     leaders: BTreeMap<Term, NodeId>,
 }
 
-pub fn id(id: u64) -> NodeId {
+pub(crate) fn id(id: u64) -> NodeId {
     NodeId::new(id)
 }
 
 impl Cluster {
-    pub fn new(count: u64, config: Config, seed: u64) -> Self {
+    pub(crate) fn new(count: u64, config: Config, seed: u64) -> Self {
         let mut cluster = Self {
             nodes: BTreeMap::new(),
             now: Instant::EPOCH.after(Duration::from_secs(1)),
@@ -180,7 +180,7 @@ impl Cluster {
     }
 
     /// Adds a node with an empty disk but this base.
-    pub fn add(&mut self, node: NodeId, base: LogBase) {
+    pub(crate) fn add(&mut self, node: NodeId, base: LogBase) {
         let disk = Disk {
             base,
             ..Disk::default()
@@ -206,7 +206,7 @@ impl Cluster {
         self.start(node);
     }
 
-    pub fn start(&mut self, id: NodeId) {
+    pub(crate) fn start(&mut self, id: NodeId) {
         let now = self.clock(id);
         let seed = self.seed;
         let node = self.nodes.get_mut(&id).unwrap();
@@ -221,7 +221,7 @@ impl Cluster {
     }
 
     /// Stops a node. What wasn't written is lost.
-    pub fn crash(&mut self, id: NodeId) {
+    pub(crate) fn crash(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         node.raft = None;
         node.writes.clear();
@@ -229,7 +229,7 @@ impl Cluster {
         node.disk.received.clear();
     }
 
-    pub fn clock(&self, id: NodeId) -> Instant {
+    pub(crate) fn clock(&self, id: NodeId) -> Instant {
         self.now.after(
             self.nodes
                 .get(&id)
@@ -237,7 +237,7 @@ impl Cluster {
         )
     }
 
-    pub fn raft(&self, id: NodeId) -> &Raft {
+    pub(crate) fn raft(&self, id: NodeId) -> &Raft {
         self.nodes[&id]
             .raft
             .as_ref()
@@ -245,7 +245,11 @@ impl Cluster {
     }
 
     /// Gives a node an input and takes its outputs.
-    pub fn input<T>(&mut self, id: NodeId, input: impl FnOnce(&mut Raft, Instant) -> T) -> T {
+    pub(crate) fn input<T>(
+        &mut self,
+        id: NodeId,
+        input: impl FnOnce(&mut Raft, Instant) -> T,
+    ) -> T {
         let now = self.clock(id);
         let raft = self.nodes.get_mut(&id).unwrap().raft.as_mut();
         let result = input(raft.unwrap_or_else(|| panic!("{id} runs")), now);
@@ -254,7 +258,7 @@ impl Cluster {
     }
 
     /// Takes everything a node has to say.
-    pub fn poll(&mut self, id: NodeId) {
+    pub(crate) fn poll(&mut self, id: NodeId) {
         loop {
             let now = self.clock(id);
             let node = self.nodes.get_mut(&id).unwrap();
@@ -372,7 +376,7 @@ impl Cluster {
     }
 
     /// Lets a slow disk finish its oldest write.
-    pub fn finish_write(&mut self, id: NodeId) -> bool {
+    pub(crate) fn finish_write(&mut self, id: NodeId) -> bool {
         let now = self.clock(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let Some(persist) = node.writes.pop_front() else {
@@ -385,14 +389,14 @@ impl Cluster {
         true
     }
 
-    pub fn release_disk(&mut self, id: NodeId) {
+    pub(crate) fn release_disk(&mut self, id: NodeId) {
         while self.finish_write(id) {}
         self.nodes.get_mut(&id).unwrap().disk_held = false;
         self.poll(id);
     }
 
     /// Drops a node's log through what it has applied.
-    pub fn compact(&mut self, id: NodeId) -> Option<LogBase> {
+    pub(crate) fn compact(&mut self, id: NodeId) -> Option<LogBase> {
         let node = self.nodes.get_mut(&id).unwrap();
         let raft = node.raft.as_mut()?;
         let applied = raft.applied();
@@ -404,7 +408,7 @@ impl Cluster {
         Some(base)
     }
 
-    pub fn cut_all(&mut self, one: &[NodeId], other: &[NodeId]) {
+    pub(crate) fn cut_all(&mut self, one: &[NodeId], other: &[NodeId]) {
         for &a in one {
             for &b in other {
                 self.cut.insert((a, b));
@@ -416,12 +420,12 @@ impl Cluster {
             .retain(|flight| !cut.contains(&(flight.from, flight.to)));
     }
 
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.cut.clear();
     }
 
     /// Delivers the oldest message that may go.
-    pub fn deliver_one(&mut self) -> Option<Flight> {
+    pub(crate) fn deliver_one(&mut self) -> Option<Flight> {
         let at = self
             .wire
             .iter()
@@ -431,7 +435,7 @@ impl Cluster {
         Some(flight)
     }
 
-    pub fn deliver(&mut self, flight: Flight) {
+    pub(crate) fn deliver(&mut self, flight: Flight) {
         let runs = self
             .nodes
             .get(&flight.to)
@@ -444,7 +448,7 @@ impl Cluster {
     }
 
     /// Delivers until nothing moves.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let mut steps = 0;
         while self.deliver_one().is_some() {
             steps += 1;
@@ -453,7 +457,7 @@ impl Cluster {
     }
 
     /// Lets time pass, with every timer firing on time and messages arriving at once.
-    pub fn advance(&mut self, span: Duration) {
+    pub(crate) fn advance(&mut self, span: Duration) {
         let end = self.now.after(span);
         loop {
             self.settle();
@@ -477,7 +481,7 @@ impl Cluster {
     }
 
     /// Lets time pass for everybody, by each one's own clock, without firing a timer.
-    pub fn skip(&mut self, span: Duration) {
+    pub(crate) fn skip(&mut self, span: Duration) {
         self.now = self.now.after(span);
         for node in self.nodes.values_mut() {
             let parts = span / 1_000_000;
@@ -492,7 +496,7 @@ impl Cluster {
 
     /// Makes a node campaign, once nobody is bound by a promise any more, by moving its
     /// clock to its deadline.
-    pub fn elect(&mut self, id: NodeId) {
+    pub(crate) fn elect(&mut self, id: NodeId) {
         let promise = self.config.election_timeout_min;
         if self.leaders.is_empty() {
             self.skip(Duration::from_nanos(1));
@@ -504,7 +508,7 @@ impl Cluster {
     }
 
     /// Moves a node's clock to its deadline.
-    pub fn campaign(&mut self, id: NodeId) {
+    pub(crate) fn campaign(&mut self, id: NodeId) {
         let deadline = self.raft(id).poll_timeout().unwrap();
         let ahead = deadline.since(self.clock(id));
         self.nodes.get_mut(&id).unwrap().offset += ahead;
@@ -512,7 +516,7 @@ impl Cluster {
     }
 
     /// The one that leads the newest term.
-    pub fn leader(&self) -> Option<NodeId> {
+    pub(crate) fn leader(&self) -> Option<NodeId> {
         let running = self
             .nodes
             .iter()
@@ -523,7 +527,7 @@ impl Cluster {
             .map(|(id, _)| id)
     }
 
-    pub fn propose(
+    pub(crate) fn propose(
         &mut self,
         id: NodeId,
         text: &str,
@@ -533,7 +537,7 @@ impl Cluster {
     }
 
     /// Every node in a line, for failures.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let line = |(id, node): (&NodeId, &Node)| match &node.raft {
             None => format!("{id} down\n"),
             Some(raft) => format!(
@@ -552,11 +556,11 @@ impl Cluster {
         self.nodes.iter().map(line).collect()
     }
 
-    pub fn take_events(&mut self) -> Vec<(NodeId, Event)> {
+    pub(crate) fn take_events(&mut self) -> Vec<(NodeId, Event)> {
         std::mem::take(&mut self.events)
     }
 
-    pub fn members(&self, id: NodeId) -> Membership {
+    pub(crate) fn members(&self, id: NodeId) -> Membership {
         (**self.raft(id).membership()).clone()
     }
 }
