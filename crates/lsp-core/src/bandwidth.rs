@@ -52,8 +52,11 @@ enum Mode {
 #[derive(Clone, Debug)]
 pub(crate) struct BandwidthModel {
     mode: Mode,
-    /// The highest rate in each of the latest rounds, bytes a second.
+    /// The highest rate in each of the latest rounds that showed one, bytes a second.
     rates: [u64; RATE_ROUNDS],
+    /// The place in `rates` of the latest of them, and its round.
+    rate_slot: usize,
+    rate_round: u64,
     round: u64,
     /// The round ends when a message is acknowledged that was sent after this many bytes
     /// were delivered.
@@ -75,6 +78,8 @@ impl BandwidthModel {
         Self {
             mode: Mode::Startup,
             rates: [0; RATE_ROUNDS],
+            rate_slot: 0,
+            rate_round: 0,
             round: 0,
             round_ends: 0,
             min_rtt: None,
@@ -108,17 +113,22 @@ impl BandwidthModel {
         self.limited_until = (self.delivered + in_flight).max(1);
     }
 
-    /// Notes a delivery. `rtt` is `None` when the message was sent more than once.
+    /// Notes a delivery.
+    pub(crate) const fn on_delivered(&mut self, now: Instant, bytes: u64) {
+        self.delivered += bytes;
+        self.delivered_at = now;
+    }
+
+    /// Learns from the message of an answer that was sent last. `rtt` is `None` when it
+    /// was sent more than once.
     // spec: LSP-9.5
-    pub(crate) fn on_acked(
+    pub(crate) fn on_answer(
         &mut self,
         now: Instant,
         sent: &Sent,
         rtt: Option<Duration>,
         in_flight: u64,
     ) {
-        self.delivered += sent.bytes;
-        self.delivered_at = now;
         self.first_sent_at = self.first_sent_at.max(sent.at);
         if let Some(rtt) = rtt {
             self.update_min_rtt(now, rtt);
@@ -127,7 +137,6 @@ impl BandwidthModel {
         if new_round {
             self.round += 1;
             self.round_ends = self.delivered;
-            self.rates[self.slot()] = 0;
         }
         self.update_rate(now, sent);
         self.advance(now, new_round, sent.stamp.limited, in_flight);
@@ -159,8 +168,14 @@ impl BandwidthModel {
         if stamp.limited && rate <= self.rate() {
             return;
         }
-        let slot = self.slot();
-        self.rates[slot] = self.rates[slot].max(rate);
+        // Rounds that showed nothing don't age what others showed: a flow that pauses
+        // must not forget its path.
+        if self.rate_round != self.round {
+            self.rate_round = self.round;
+            self.rate_slot = (self.rate_slot + 1) % RATE_ROUNDS;
+            self.rates[self.rate_slot] = 0;
+        }
+        self.rates[self.rate_slot] = self.rates[self.rate_slot].max(rate);
     }
 
     fn advance(&mut self, now: Instant, new_round: bool, limited: bool, in_flight: u64) {
@@ -205,29 +220,29 @@ impl BandwidthModel {
         }
     }
 
-    fn slot(&self) -> usize {
-        usize::try_from(self.round % RATE_ROUNDS as u64).expect("below the number of rounds")
-    }
-
     /// The highest rate of the latest rounds, bytes a second; zero before a sample.
     pub(crate) fn rate(&self) -> u64 {
         self.rates.iter().copied().max().unwrap_or(0)
     }
 
     /// How fast to send, bytes a second; `None` before anything is known.
+    ///
+    /// Never slower than the least window each round trip: what may be under way must be
+    /// possible to send, and without sending no better rate would ever be seen.
     // spec: LSP-9.5
-    pub(crate) fn pacing_rate(&self) -> Option<u64> {
+    pub(crate) fn pacing_rate(&self, round_trip: Duration) -> Option<u64> {
         let rate = self.rate();
         if rate == 0 {
             return None;
         }
+        let least = per_second(LEAST_BYTES, round_trip.max(Duration::from_nanos(1)));
         let gain = match self.mode {
             Mode::Startup => STARTUP_GAIN,
             Mode::Drain => DRAIN_GAIN,
             Mode::Cruise { step, .. } => CRUISE_GAINS[step],
             Mode::Probe { .. } => 100,
         };
-        Some((rate.saturating_mul(gain) / 100).max(1))
+        Some((rate.saturating_mul(gain) / 100).max(least))
     }
 
     /// How many bytes may be under way.

@@ -147,8 +147,8 @@ impl Config {
             .choose(&[1, window_size / 2, window_size])
             .expect("not empty");
         Self {
-            epoch_limit: u32::try_from(prng.range(4..12)).expect("small"),
-            epoch: prng.duration(Duration::from_millis(50)..Duration::from_millis(2_000)),
+            epoch_limit: u32::try_from(prng.range(4..16)).expect("small"),
+            epoch: prng.duration(Duration::from_millis(200)..Duration::from_millis(2_000)),
             window_size,
             max_backoff_interval: u32::try_from(prng.below(3)).expect("small"),
             max_unacked_messages: unacked.max(1),
@@ -159,7 +159,9 @@ impl Config {
                 .choose(&[Acks::Each, Acks::Coalesced])
                 .expect("not empty"),
             receive_messages_max: *prng.choose(&[1, 8, 4_096]).expect("not empty"),
-            reorder_messages_max: *prng.choose(&[1, 16, 2_048]).expect("not empty"),
+            reorder_messages_max: *prng
+                .choose(&[1, 16, 2_048, 2_048, 2_048, 2_048])
+                .expect("not empty"),
             ..Self::default()
         }
     }

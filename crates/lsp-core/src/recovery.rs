@@ -9,7 +9,7 @@
 //!   acknowledged, or one sent any time later is, and 9/8 of a round trip passed.
 //!   The number three grows when it proves too small: an Ack for a message that was
 //!   acknowledged before says that sending it again was needless.
-//! * When no answer comes at all, a **probe timeout** sends the oldest again, then waits
+//! * When no answer comes at all, a **probe timeout** sends the oldest message again, then waits
 //!   twice as long, up to an epoch.
 //! * A **pacer** spreads transmissions over the round trip, at the rate of the
 //!   [bandwidth model](crate::bandwidth).
@@ -34,6 +34,8 @@ use crate::send_window::{SendWindow, Sent};
 const PACKET_THRESHOLD: u64 = 3;
 /// What reordering may raise it to.
 const PACKET_THRESHOLD_MAX: u64 = 64;
+/// Answers in a row that seem too early, after which the path is taken to be shorter.
+const EARLY_ANSWERS_MAX: u32 = 3;
 /// What the pacer may send at once.
 const BURST: Duration = Duration::from_millis(1);
 /// Doublings of the probe timeout.
@@ -51,6 +53,10 @@ pub(crate) struct Recovery {
     /// The order of the latest transmission that was answered.
     answered: Option<u64>,
     packet_threshold: u64,
+    /// The message sent last of those that the current Ack or `CAck` acknowledges.
+    newest: Option<Sent>,
+    /// Answers in a row that came sooner than the shortest round trip.
+    early_answers: u32,
     /// When the oldest outstanding one counts as lost.
     loss_at: Option<Instant>,
     last_sent_at: Instant,
@@ -59,7 +65,8 @@ pub(crate) struct Recovery {
     credits: u32,
     /// When the pacer has paid for what was sent.
     paced_until: Instant,
-    /// The longest wait for a probe.
+    /// The longest wait for a probe: an epoch, after which the specification would send
+    /// again, too.
     probe_timeout_max: Duration,
 }
 
@@ -72,6 +79,8 @@ impl Recovery {
             in_flight: 0,
             answered: None,
             packet_threshold: PACKET_THRESHOLD,
+            newest: None,
+            early_answers: 0,
             loss_at: None,
             last_sent_at: now,
             probes: 0,
@@ -107,7 +116,7 @@ impl Recovery {
         self.in_flight += bytes;
         self.credits = self.credits.saturating_sub(1);
         self.last_sent_at = now;
-        if let Some(rate) = self.model.pacing_rate() {
+        if let Some(rate) = self.model.pacing_rate(self.rtt.smoothed()) {
             let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
             let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
             self.paced_until = self.paced_until.max(now).after(span);
@@ -121,24 +130,53 @@ impl Recovery {
         }
     }
 
-    /// Takes the acknowledgement of a message.
-    // spec: LSP-9.1
+    /// Takes the acknowledgement of one message. One `CAck` brings several; then comes
+    /// [`on_answer`](Self::on_answer).
     pub(crate) fn on_acked(&mut self, now: Instant, sent: &Sent) {
-        let elapsed = now.since(sent.at);
-        let once = sent.transmissions == 1;
-        let rtt = once.then_some(elapsed);
-        if let Some(rtt) = rtt {
-            self.rtt.update(rtt);
-        }
         if self.outstanding.remove(&sent.order).is_some() {
             self.in_flight -= sent.bytes;
         }
-        let answers_last = once || self.rtt.min().is_some_and(|min| elapsed >= min);
-        if answers_last {
+        self.probes = 0;
+        self.model.on_delivered(now, sent.bytes);
+        if self.newest.is_none_or(|newest| newest.order < sent.order) {
+            self.newest = Some(*sent);
+        }
+    }
+
+    /// Ends one Ack or `CAck`: learns from the message of it that was sent last.
+    ///
+    /// Only that one can have brought the answer about. What a `CAck` says of the others
+    /// may be old news whose own answers were lost, and no measure of a round trip.
+    // spec: LSP-9.1
+    pub(crate) fn on_answer(&mut self, now: Instant) {
+        let Some(sent) = self.newest.take() else {
+            return;
+        };
+        let elapsed = now.since(sent.at);
+        let once = sent.transmissions == 1;
+        let possible = self.rtt.min().is_none_or(|min| elapsed >= min);
+        if once {
+            self.rtt.update(elapsed);
+        }
+        if once || possible || self.is_shorter(elapsed) {
+            self.early_answers = 0;
             self.answered = self.answered.max(Some(sent.order));
         }
-        self.probes = 0;
-        self.model.on_acked(now, sent, rtt, self.in_flight);
+        let rtt = once.then_some(elapsed);
+        self.model.on_answer(now, &sent, rtt, self.in_flight);
+    }
+
+    /// Takes an answer that came sooner after the last transmission than the shortest
+    /// round trip. It is to an earlier one, or the path became shorter; and if every
+    /// message must be sent twice, no sample would ever tell. So several in a row are
+    /// believed.
+    fn is_shorter(&mut self, elapsed: Duration) -> bool {
+        self.early_answers += 1;
+        if self.early_answers < EARLY_ANSWERS_MAX {
+            return false;
+        }
+        self.rtt.restart(elapsed);
+        true
     }
 
     /// Takes an Ack that told nothing new, of a message that was sent: it was sent again
@@ -190,15 +228,18 @@ impl Recovery {
             return 0;
         }
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS_MAX);
-        // The oldest is what the peer's reader waits for, and its Ack moves the window.
-        let Some((order, seq)) = self.outstanding.pop_first() else {
-            return 0;
-        };
-        if let Some(sent) = window.sent(seq) {
-            assert!(sent.order == order, "a transmission is outstanding once");
+        // The first of the window, whenever it was last sent: the peer's reader waits for
+        // it, a peer that drops what is early takes no other, and its Ack, being to the
+        // latest transmission, tells of all before it.
+        let (seq, _) = window.span();
+        if let Some(sent) = window.sent(seq)
+            && self.outstanding.remove(&sent.order).is_some()
+        {
             self.in_flight -= sent.bytes;
         }
         window.resend(seq);
+        // What a lone probe shows of the rate is the timer's, not the path's.
+        self.model.on_idle(self.in_flight);
         self.credits = 1;
         // Restarts the timer even if the probe itself can't be sent at once.
         self.last_sent_at = now;
@@ -211,8 +252,7 @@ impl Recovery {
             return None;
         }
         let doubled = self.rtt.probe_timeout().saturating_mul(1 << self.probes);
-        let longest = self.probe_timeout_max.max(self.rtt.probe_timeout());
-        Some(self.last_sent_at.after(doubled.min(longest)))
+        Some(self.last_sent_at.after(doubled.min(self.probe_timeout_max)))
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.

@@ -43,6 +43,12 @@ impl RttEstimator {
         self.smoothed = (self.smoothed * 7 + sample) / 8;
     }
 
+    /// Forgets all samples but this one: the path changed.
+    pub(crate) fn restart(&mut self, sample: Duration) {
+        *self = Self::new(sample);
+        self.update(sample);
+    }
+
     /// The smoothed mean.
     pub(crate) const fn smoothed(&self) -> Duration {
         self.smoothed

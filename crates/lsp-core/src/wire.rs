@@ -141,6 +141,10 @@ pub fn decode(datagram: &[u8]) -> Result<Message, DecodeError> {
             bytes: datagram.len(),
         });
     }
+    // Serde would read a list of the fields' values as well; Go doesn't.
+    if datagram.trim_ascii_start().first() != Some(&b'{') {
+        return Err(DecodeError::NotJson);
+    }
     let raw: Raw = serde_json::from_slice(datagram).map_err(|_| DecodeError::NotJson)?;
     let id = ConnId::new(natural(raw.conn_id)?);
     let seq = SeqNum::new(natural(raw.seq_num)?);

@@ -171,6 +171,7 @@ impl Connection {
     /// What news of deliveries brings about.
     fn after_acks(&mut self, now: Instant) {
         if let Some(recovery) = &mut self.recovery {
+            recovery.on_answer(now);
             self.stats.losses += recovery.detect_losses(now, &mut self.send);
         }
         if self.writer_waits

@@ -267,10 +267,7 @@ fn basic_isn() {
     });
     let sniffed = net.sniffed.take().unwrap();
     for client in net.clients() {
-        let connection = net.nodes[client]
-            .endpoint
-            .connection(net.handle(client))
-            .unwrap();
+        let connection = net.nodes[client].endpoint.connection(Net::HANDLE).unwrap();
         let isn = connection.isn().get();
         let numbers: VecDeque<u64> = sniffed
             .sent

@@ -27,10 +27,7 @@ fn cack_server(config: Config, draw: Draw) {
     };
     let mut last: BTreeMap<ConnId, SeqNum> = BTreeMap::new();
     for client in net.clients() {
-        let connection = net.nodes[client]
-            .endpoint
-            .connection(net.handle(client))
-            .unwrap();
+        let connection = net.nodes[client].endpoint.connection(Net::HANDLE).unwrap();
         last.insert(connection.id(), connection.isn().plus(count as u64));
     }
     let mut prng = Prng::from_seed(9);

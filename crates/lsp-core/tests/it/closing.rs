@@ -69,18 +69,15 @@ impl Closing {
     fn step_client(&mut self, client: usize, closer: Option<Closer>) {
         let state = &mut self.clients[client - 1];
         while let Some((_, outcome)) = self.net.read(client) {
-            match outcome {
-                Ok(payload) => {
-                    assert_eq!(payload, Bytes::from(state.echoed.to_string()));
-                    state.echoed += 1;
-                }
-                Err(_) => {
-                    assert_eq!(
-                        state.echoed, MESSAGES,
-                        "everything is read before the error"
-                    );
-                    state.ended = true;
-                }
+            if let Ok(payload) = outcome {
+                assert_eq!(payload, Bytes::from(state.echoed.to_string()));
+                state.echoed += 1;
+            } else {
+                assert_eq!(
+                    state.echoed, MESSAGES,
+                    "everything is read before the error"
+                );
+                state.ended = true;
             }
         }
         if !self.net.is_connected(client) || state.ended {
@@ -93,7 +90,7 @@ impl Closing {
         }
         if state.echoed == MESSAGES && closer == Some(Closer::Clients) {
             state.ended = true;
-            let handle = self.net.handle(client);
+            let handle = Net::HANDLE;
             self.net.close(client, handle);
         }
     }
@@ -105,7 +102,7 @@ impl Closing {
 
 /// After the end, nothing can be read, written or closed.
 fn assert_over(net: &mut Net, client: usize) {
-    let handle = net.handle(client);
+    let handle = Net::HANDLE;
     let endpoint = &mut net.nodes[client].endpoint;
     assert_eq!(
         endpoint.write(handle, Bytes::new()),

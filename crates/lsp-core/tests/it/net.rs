@@ -35,6 +35,15 @@ pub(crate) struct Faults {
     pub(crate) lengthen: bool,
     /// One way, at least and at most.
     pub(crate) latency: (Duration, Duration),
+    /// What each direction carries, if it has a limit.
+    pub(crate) link: Option<Link>,
+}
+
+/// A bottleneck with a queue before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) bytes_per_second: u64,
+    pub(crate) queue_bytes: u64,
 }
 
 impl Faults {
@@ -49,6 +58,7 @@ impl Faults {
             shorten: false,
             lengthen: false,
             latency: (Duration::from_micros(50), Duration::from_micros(51)),
+            link: None,
         }
     }
 }
@@ -80,7 +90,7 @@ pub(crate) struct Node {
 pub(crate) type Read = (ConnId, Result<Bytes, ReadError>);
 
 struct Packet {
-    from: SocketAddr,
+    from: usize,
     to: usize,
     bytes: Vec<u8>,
 }
@@ -92,8 +102,8 @@ type Observer = Box<dyn FnMut(Instant, Observed<'_>)>;
 pub(crate) enum Observed<'a> {
     /// A node writes a message, whatever becomes of it.
     Written(usize, &'a Message),
-    /// A node receives a message.
-    Arrived(usize, &'a Message),
+    /// A node receives a message from another.
+    Arrived(usize, usize, &'a Message),
 }
 
 pub(crate) struct Net {
@@ -107,11 +117,16 @@ pub(crate) struct Net {
     config: Config,
     wires: BTreeMap<(Instant, u64), Packet>,
     wishes: BTreeSet<Instant>,
+    /// When the bottleneck of each direction is free: towards the server, from it.
+    free_at: [Instant; 2],
     packets: u64,
     steps: u64,
 }
 
 impl Net {
+    /// A client's only connection.
+    pub(crate) const HANDLE: Handle = Handle::new(1);
+
     /// A server that runs, and no clients.
     pub(crate) fn new(config: Config, seed: u64) -> Self {
         let mut net = Self {
@@ -125,6 +140,7 @@ impl Net {
             config: config.clone(),
             wires: BTreeMap::new(),
             wishes: BTreeSet::new(),
+            free_at: [Instant::EPOCH; 2],
             packets: 0,
             steps: 0,
         };
@@ -195,14 +211,9 @@ impl Net {
             .any(|&(_, _, seen)| seen == event)
     }
 
-    /// A client's only handle.
-    pub(crate) fn handle(&self, _client: usize) -> Handle {
-        Handle::new(1)
-    }
-
     /// A client's connection id.
     pub(crate) fn id(&self, client: usize) -> ConnId {
-        self.nodes[client].ids[&Handle::new(1)]
+        self.nodes[client].ids[&Self::HANDLE]
     }
 
     /// The server's handle of a connection.
@@ -214,7 +225,7 @@ impl Net {
     }
 
     pub(crate) fn client_write(&mut self, client: usize, text: impl Into<Bytes>) {
-        let handle = self.handle(client);
+        let handle = Self::HANDLE;
         self.nodes[client]
             .endpoint
             .write(handle, text.into())
@@ -295,6 +306,11 @@ impl Net {
         self.run(deadline, |_| false);
     }
 
+    /// Whether no datagram is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.wires.is_empty()
+    }
+
     fn next_at(&self) -> Option<Instant> {
         let arrival = self.wires.keys().next().map(|&(at, _)| at);
         let timer = self
@@ -331,6 +347,7 @@ impl Net {
 
     fn arrive(&mut self, packet: &Packet) {
         let now = self.now;
+        let from = self.nodes[packet.from].address;
         let here = &mut self.nodes[packet.to];
         if !here.up {
             return;
@@ -338,10 +355,10 @@ impl Net {
         if let Ok(message) = wire::decode(&packet.bytes) {
             here.heard_at = now;
             if let Some(observer) = &mut self.observer {
-                observer(now, Observed::Arrived(packet.to, &message));
+                observer(now, Observed::Arrived(packet.to, packet.from, &message));
             }
         }
-        here.endpoint.on_datagram(now, packet.from, &packet.bytes);
+        here.endpoint.on_datagram(now, from, &packet.bytes);
         self.flush(packet.to);
     }
 
@@ -369,7 +386,7 @@ impl Net {
             }
         }
         self.steps += 1;
-        if self.steps % 8 == 0 {
+        if self.steps.is_multiple_of(8) {
             here.endpoint.check_invariants();
         }
     }
@@ -409,16 +426,36 @@ impl Net {
         };
         for _ in 0..copies {
             let (min, max) = self.faults.latency;
-            let mut latency = self.prng.duration(min..max);
+            let Some(queueing) = self.queue(node, datagram.len() as u64) else {
+                return;
+            };
+            let mut latency = queueing + self.prng.duration(min..max);
             if late {
                 latency += Duration::from_millis(500);
             }
             self.packets += 1;
             let key = (self.now.after(latency), self.packets);
-            let from = self.nodes[node].address;
+            let from = node;
             let bytes = datagram.clone();
             self.wires.insert(key, Packet { from, to, bytes });
         }
+    }
+
+    /// How long a datagram waits for the bottleneck and takes to pass it; `None` when its
+    /// queue is full.
+    fn queue(&mut self, node: usize, bytes: u64) -> Option<Duration> {
+        let Some(link) = self.faults.link else {
+            return Some(Duration::ZERO);
+        };
+        // A datagram on the wire has headers of IP and UDP.
+        let span = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / link.bytes_per_second);
+        let free_at = &mut self.free_at[usize::from(node == SERVER)];
+        let waits = free_at.since(self.now);
+        if waits > span(link.queue_bytes) {
+            return None;
+        }
+        *free_at = self.now.max(*free_at).after(span(bytes + 28));
+        Some(free_at.since(self.now))
     }
 
     fn damage(&mut self, datagram: &mut Vec<u8>, payload: &Bytes) {
