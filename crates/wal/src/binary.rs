@@ -1,5 +1,7 @@
 //! The binary format: one log for all groups, in segments.
 
+mod dump;
+mod fuzz;
 mod index;
 mod pool;
 mod reader;
@@ -30,6 +32,8 @@ use replay::Group;
 use segment::{Ending, Segment};
 use write::Staged;
 
+pub(crate) use dump::dump_segments;
+pub(crate) use fuzz::{fuzz_record, fuzz_segment};
 pub(crate) use recover::{create, recover};
 
 /// The writing end of a binary log.

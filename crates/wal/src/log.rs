@@ -134,8 +134,9 @@ pub trait Log: Send + fmt::Debug {
 
 /// Reads entries while the log is being written.
 pub trait LogReader: Send + Sync + fmt::Debug {
-    /// The entries `from..=to` of a group, as many as fit `bytes_max` bytes of payload, but at least
-    /// one. They may be not yet durable.
+    /// The entries `from..=to` of a group, about as many as fit `bytes_max` bytes with everything
+    /// around their payloads: never more payload than that unless the first entry alone is larger,
+    /// and always at least one entry. They may be not yet durable.
     ///
     /// # Errors
     ///

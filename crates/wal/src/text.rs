@@ -5,6 +5,7 @@
 //! become durable together. Within a group the vote, the base and the entries of an append become
 //! durable in this order. A full disk closes the log, as any failed write does.
 
+mod dump;
 mod group;
 mod line;
 mod payload;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use stdx::GroupId;
 
+pub(crate) use dump::{dump_groups, shown_payload};
 pub use payload::{EscapedText, PayloadText};
 pub(crate) use recover::{create, recover};
 

@@ -128,25 +128,28 @@ impl GroupIndex {
             .map_or(0, |front| self.bytes - front.bytes_before)
     }
 
-    /// Where to read the entries `from..=to`: a point, and the last entry to be read from it.
+    /// Where to read the entries `from..=to`: a point, and the last entry to be read from it. Only so
+    /// many points as hold about `bytes_max` bytes of records, but at least one.
     pub(super) fn spans(
         &self,
         from: LogIndex,
         to: LogIndex,
+        bytes_max: usize,
     ) -> impl Iterator<Item = (Position, LogIndex)> + '_ {
         let start = self
             .points
             .partition_point(|point| point.first <= from)
             .saturating_sub(1);
+        let before = self.points.get(start).map_or(0, |point| point.bytes_before);
         (start..self.points.len())
-            .map(move |at| {
-                let next = self
-                    .points
-                    .get(at + 1)
-                    .map_or(to, |next| next.first.previous());
-                (self.points[at], next.min(to))
+            .map(|at| (self.points[at], self.points.get(at + 1)))
+            .take_while(move |(point, _)| {
+                let bytes = point.bytes_before - before;
+                point.first <= to && (bytes == 0 || bytes < bytes_max as u64)
             })
-            .take_while(move |(point, _)| point.first <= to)
-            .map(|(point, through)| (point.position, through))
+            .map(move |(point, next)| {
+                let through = next.map_or(to, |next| next.first.previous().min(to));
+                (point.position, through)
+            })
     }
 }

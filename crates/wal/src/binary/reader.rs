@@ -27,7 +27,13 @@ impl BinaryReader {
     }
 
     /// Where the entries are, as of one moment.
-    fn spans(&self, group: GroupId, from: LogIndex, to: LogIndex) -> Result<Vec<Span>, ReadError> {
+    fn spans(
+        &self,
+        group: GroupId,
+        from: LogIndex,
+        to: LogIndex,
+        bytes_max: usize,
+    ) -> Result<Vec<Span>, ReadError> {
         let index = self.shared.read();
         let found = index.groups.get(&group);
         let (base, last) = found.map_or_else(Default::default, |found| (found.base, found.last));
@@ -43,11 +49,13 @@ impl BinaryReader {
                 last,
             });
         };
-        let spans = found.spans(from, to).map(|(position, through)| Span {
-            segment: Arc::clone(&index.segments[&position.sequence]),
-            position,
-            through,
-        });
+        let spans = found
+            .spans(from, to, bytes_max)
+            .map(|(position, through)| Span {
+                segment: Arc::clone(&index.segments[&position.sequence]),
+                position,
+                through,
+            });
         Ok(spans.collect())
     }
 }
@@ -66,8 +74,15 @@ impl LogReader for BinaryReader {
             entries: Vec::new(),
             room: bytes_max,
         };
-        for span in self.spans(group, from, to)? {
-            if !wanted.read_span(&span)? {
+        let spans = self.spans(group, from, to, bytes_max)?;
+        let mut window: Option<Window<'_>> = None;
+        for span in &spans {
+            let same = window
+                .take()
+                .filter(|window| window.segment.sequence == span.sequence());
+            let window =
+                window.insert(same.unwrap_or_else(|| Window::new(&span.segment, bytes_max)));
+            if !wanted.read_span(span, window)? {
                 break;
             }
         }
@@ -87,6 +102,12 @@ struct Span {
     through: LogIndex,
 }
 
+impl Span {
+    const fn sequence(&self) -> u64 {
+        self.position.sequence
+    }
+}
+
 /// What is being collected.
 #[derive(Debug)]
 struct Wanted {
@@ -98,8 +119,7 @@ struct Wanted {
 
 impl Wanted {
     /// Collects from one span; false when there is no more room.
-    fn read_span(&mut self, span: &Span) -> Result<bool, ReadError> {
-        let mut window = Window::new(&span.segment, self.room);
+    fn read_span(&mut self, span: &Span, window: &mut Window<'_>) -> Result<bool, ReadError> {
         let mut offset = u64::from(span.position.offset);
         while self.next <= span.through {
             let header = window.header(offset)?;

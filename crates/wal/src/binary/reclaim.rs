@@ -81,7 +81,11 @@ impl BinaryLog {
             let entries = match pin.entries {
                 // What can't be read stays where it is: whoever needs it gets the error.
                 Some((from, to)) => match reader.entries(pin.group, from, to, usize::MAX) {
-                    Ok(entries) => entries,
+                    Ok(entries) => {
+                        let last = entries.last().map(|entry| entry.index);
+                        assert_eq!(last, Some(to), "all live entries are carried");
+                        entries
+                    }
                     Err(_unreadable) => return Ok(false),
                 },
                 None => Vec::new(),

@@ -135,6 +135,9 @@ impl Replay {
             group.vote_segment = Some(position.sequence);
         }
         if let Some((base, rule)) = body.base {
+            if base.index < group.shape.base() {
+                return None;
+            }
             group.shape.rebase(base.index, base.term, rule);
             index.rebase(base.index, rule);
             special.retain(|entry| rule == BaseRule::Keep && entry.index > base.index);
@@ -144,6 +147,9 @@ impl Replay {
         let mut entries = body.entries;
         if entries.remaining() > 0 {
             let first = entries.next_index();
+            if first <= group.shape.base() {
+                return None;
+            }
             let last = first.plus(u64::from(entries.remaining()) - 1);
             while special.last().is_some_and(|entry| entry.index >= first) {
                 special.pop();

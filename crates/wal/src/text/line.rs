@@ -63,7 +63,7 @@ pub(super) fn seal_line(out: &mut Vec<u8>, start: usize, link: u32, durable: Opt
 }
 
 /// The kind and the payload as they are shown.
-fn fields(entry: &LogEntry, payloads: &dyn PayloadText) -> (Cow<'static, str>, String) {
+pub(super) fn fields(entry: &LogEntry, payloads: &dyn PayloadText) -> (Cow<'static, str>, String) {
     let shown = payloads.render(entry.kind, &entry.payload).filter(|text| {
         !text.contains(char::is_control)
             && payloads

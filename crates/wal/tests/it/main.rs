@@ -8,5 +8,6 @@
 mod crash;
 mod files;
 mod flip;
+mod fuzz;
 mod model;
 mod random;
