@@ -143,8 +143,6 @@ pub(crate) struct Cluster {
     /// Links, by direction, whose messages wait.
     pub(crate) held: BTreeSet<(NodeId, NodeId)>,
     pub(crate) events: Vec<(NodeId, Event)>,
-    pub(crate) sent: u64,
-    pub(crate) sent_bytes: u64,
     config: Config,
     seed: u64,
     /// Every entry that anybody ever applied.
@@ -165,8 +163,6 @@ impl Cluster {
             cut: BTreeSet::new(),
             held: BTreeSet::new(),
             events: Vec::new(),
-            sent: 0,
-            sent_bytes: 0,
             config,
             seed,
             committed: BTreeMap::new(),
@@ -259,134 +255,182 @@ impl Cluster {
 
     /// Takes everything a node has to say.
     pub(crate) fn poll(&mut self, id: NodeId) {
-        loop {
-            let now = self.clock(id);
-            let node = self.nodes.get_mut(&id).unwrap();
-            let Some(raft) = &mut node.raft else {
-                return;
-            };
-            raft.check_invariants();
-            let mut busy = false;
-            while let Some(persist) = raft.poll_persist() {
-                busy = true;
-                node.writes.push_back(persist);
-                if !node.disk_held {
-                    let persist = node.writes.pop_front().expect("it was just pushed");
-                    node.disk.write(&persist);
-                    raft.on_persisted(now, persist.into_durable());
-                    raft.check_invariants();
-                }
-            }
-            while let Some(Envelope { to, message }) = raft.poll_transmit() {
-                busy = true;
-                let mut buffer = bytes::BytesMut::new();
-                raft::wire::encode(&message, &mut buffer);
-                self.sent += 1;
-                self.sent_bytes += buffer.len() as u64;
-                let message = raft::wire::decode(&mut buffer.freeze()).unwrap();
-                if !self.cut.contains(&(id, to)) {
-                    self.wire.push_back(Flight {
-                        from: id,
-                        to,
-                        message,
-                    });
-                }
-            }
-            while let Some(committed) = raft.poll_committed() {
-                busy = true;
-                for entry in committed.entries {
-                    assert!(
-                        entry.index <= raft.durable(),
-                        "only durable entries are applied"
-                    );
-                    let index = entry.index;
-                    let known = self.committed.entry(index).or_insert_with(|| entry.clone());
-                    assert_eq!(*known, entry, "state machine safety: {id} applies the same");
-                    if let Payload::Data(data) = &entry.payload {
-                        node.state.push(String::from_utf8_lossy(data).into_owned());
-                    }
-                    raft.on_applied(index);
-                }
-            }
-            while let Some(fetch) = raft.poll_fetch() {
-                busy = true;
-                let entries = node
-                    .disk
-                    .entries
-                    .iter()
-                    .filter(|entry| entry.index >= fetch.from && entry.index <= fetch.to);
-                let mut bytes = 0;
-                let entries: Vec<_> = entries
-                    .take_while(|entry| {
-                        let first = bytes == 0;
-                        bytes += entry.encoded_len();
-                        first || bytes <= fetch.bytes_max
-                    })
-                    .cloned()
-                    .collect();
-                let complete = entries
-                    .first()
-                    .is_some_and(|entry| entry.index == fetch.from);
-                let entries = complete.then_some(entries);
-                raft.on_entries_fetched(
-                    now,
-                    Fetched {
-                        id: fetch.id,
-                        entries,
-                    },
-                );
-            }
-            while let Some(action) = raft.poll_snapshot() {
-                busy = true;
-                snapshot(
-                    id,
-                    now,
-                    raft,
-                    &mut node.disk,
-                    &node.state,
-                    &mut node.snapshots,
-                    action,
-                )
-                .into_iter()
-                .for_each(|install| node.installs.push(install));
-            }
-            while let Some(event) = raft.poll_event() {
-                busy = true;
-                if let Event::RoleChanged {
-                    to: RoleKind::Leader,
-                    term,
-                    ..
-                } = event
-                {
-                    let leader = *self.leaders.entry(term).or_insert(id);
-                    assert_eq!(leader, id, "election safety: one leader in {term}");
-                }
-                self.events.push((id, event));
-            }
-            if !node.install_held
-                && let Some((snapshot, base)) = node.installs.pop()
-            {
-                busy = true;
-                install(now, raft, &mut node.disk, &mut node.state, snapshot, &base);
-            }
-            if !busy {
-                return;
-            }
-        }
+        while self.persist(id)
+            | self.transmit(id)
+            | self.apply(id)
+            | self.fetch(id)
+            | self.move_snapshots(id)
+            | self.hear_events(id)
+        {}
     }
 
-    /// Lets a slow disk finish its oldest write.
-    pub(crate) fn finish_write(&mut self, id: NodeId) -> bool {
+    /// A node that runs, checked, and its clock.
+    fn running(&mut self, id: NodeId) -> Option<(&mut Raft, &mut Disk, Instant)> {
         let now = self.clock(id);
+        let node = self.nodes.get_mut(&id)?;
+        let raft = node.raft.as_mut()?;
+        raft.check_invariants();
+        Some((raft, &mut node.disk, now))
+    }
+
+    fn persist(&mut self, id: NodeId) -> bool {
+        let mut busy = false;
+        while let Some((raft, _, _)) = self.running(id)
+            && let Some(persist) = raft.poll_persist()
+        {
+            busy = true;
+            let node = self.nodes.get_mut(&id).unwrap();
+            node.writes.push_back(persist);
+            if !node.disk_held {
+                self.write_oldest(id);
+            }
+        }
+        busy
+    }
+
+    fn write_oldest(&mut self, id: NodeId) -> bool {
         let node = self.nodes.get_mut(&id).unwrap();
         let Some(persist) = node.writes.pop_front() else {
             return false;
         };
-        node.disk.write(&persist);
-        let raft = node.raft.as_mut().expect("a crash forgets writes");
+        let (raft, disk, now) = self.running(id).expect("a crash forgets writes");
+        disk.write(&persist);
         raft.on_persisted(now, persist.into_durable());
-        self.poll(id);
         true
+    }
+
+    fn transmit(&mut self, id: NodeId) -> bool {
+        let mut busy = false;
+        while let Some((raft, _, _)) = self.running(id)
+            && let Some(Envelope { to, message }) = raft.poll_transmit()
+        {
+            busy = true;
+            let mut buffer = bytes::BytesMut::new();
+            raft::wire::encode(&message, &mut buffer);
+            let message = raft::wire::decode(&mut buffer.freeze()).unwrap();
+            if !self.cut.contains(&(id, to)) {
+                self.wire.push_back(Flight {
+                    from: id,
+                    to,
+                    message,
+                });
+            }
+        }
+        busy
+    }
+
+    fn apply(&mut self, id: NodeId) -> bool {
+        let mut busy = false;
+        while let Some((raft, _, _)) = self.running(id)
+            && let Some(committed) = raft.poll_committed()
+        {
+            busy = true;
+            let durable = raft.durable();
+            for entry in committed.entries {
+                assert!(entry.index <= durable, "only durable entries are applied");
+                let index = entry.index;
+                let known = self.committed.entry(index).or_insert_with(|| entry.clone());
+                assert_eq!(*known, entry, "state machine safety: {id} applies the same");
+                let node = self.nodes.get_mut(&id).unwrap();
+                if let Payload::Data(data) = &entry.payload {
+                    node.state.push(String::from_utf8_lossy(data).into_owned());
+                }
+                node.raft.as_mut().unwrap().on_applied(index);
+            }
+        }
+        busy
+    }
+
+    fn fetch(&mut self, id: NodeId) -> bool {
+        let mut busy = false;
+        while let Some((raft, disk, now)) = self.running(id)
+            && let Some(fetch) = raft.poll_fetch()
+        {
+            busy = true;
+            let wanted = fetch.from..=fetch.to;
+            let entries = disk
+                .entries
+                .iter()
+                .filter(|entry| wanted.contains(&entry.index));
+            let mut bytes = 0;
+            let entries: Vec<_> = entries
+                .take_while(|entry| {
+                    let first = bytes == 0;
+                    bytes += entry.encoded_len();
+                    first || bytes <= fetch.bytes_max
+                })
+                .cloned()
+                .collect();
+            let complete = entries
+                .first()
+                .is_some_and(|entry| entry.index == fetch.from);
+            let entries = complete.then_some(entries);
+            raft.on_entries_fetched(
+                now,
+                Fetched {
+                    id: fetch.id,
+                    entries,
+                },
+            );
+        }
+        busy
+    }
+
+    fn move_snapshots(&mut self, id: NodeId) -> bool {
+        let now = self.clock(id);
+        let node = self.nodes.get_mut(&id).unwrap();
+        let Some(raft) = &mut node.raft else {
+            return false;
+        };
+        let mut busy = false;
+        while let Some(action) = raft.poll_snapshot() {
+            busy = true;
+            let state = &node.state;
+            let install = snapshot(
+                id,
+                now,
+                raft,
+                &mut node.disk,
+                state,
+                &mut node.snapshots,
+                action,
+            );
+            node.installs.extend(install);
+        }
+        if !node.install_held
+            && let Some((snapshot, base)) = node.installs.pop()
+        {
+            busy = true;
+            install(now, raft, &mut node.disk, &mut node.state, snapshot, &base);
+        }
+        busy
+    }
+
+    fn hear_events(&mut self, id: NodeId) -> bool {
+        let mut busy = false;
+        while let Some((raft, _, _)) = self.running(id)
+            && let Some(event) = raft.poll_event()
+        {
+            busy = true;
+            if let Event::RoleChanged {
+                to: RoleKind::Leader,
+                term,
+                ..
+            } = event
+            {
+                let leader = *self.leaders.entry(term).or_insert(id);
+                assert_eq!(leader, id, "election safety: one leader in {term}");
+            }
+            self.events.push((id, event));
+        }
+        busy
+    }
+
+    /// Lets a slow disk finish its oldest write.
+    pub(crate) fn finish_write(&mut self, id: NodeId) -> bool {
+        let wrote = self.write_oldest(id);
+        self.poll(id);
+        wrote
     }
 
     pub(crate) fn release_disk(&mut self, id: NodeId) {
@@ -442,7 +486,7 @@ impl Cluster {
             .is_some_and(|node| node.raft.is_some());
         if runs {
             self.input(flight.to, |raft, now| {
-                raft.on_message(now, flight.from, flight.message)
+                raft.on_message(now, flight.from, flight.message);
             });
         }
     }

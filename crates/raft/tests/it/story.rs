@@ -34,8 +34,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use raft::{
-    AppendOutcome, Config, Entry, Event, Lease, LogBase, MembershipChange, Message, Payload, Raft,
-    ReadToken, RoleKind, SnapshotOutcome, TransferOutcome,
+    AppendEntries, AppendEntriesReply, AppendOutcome, Config, Entry, Event, Lease, LogBase,
+    MembershipChange, Message, Payload, Raft, ReadToken, RoleKind, SnapshotOutcome,
+    TransferOutcome,
 };
 use stdx::{LogIndex, NodeId};
 
@@ -299,9 +300,10 @@ impl Story {
         while left > 0 {
             let wire = &self.cluster.wire;
             let fits = |from, to| {
-                link.map_or(!self.cluster.held.contains(&(from, to)), |link| {
-                    link == (from, to)
-                })
+                link.map_or_else(
+                    || !self.cluster.held.contains(&(from, to)),
+                    |link| link == (from, to),
+                )
             };
             let Some(at) = wire.iter().position(|flight| fits(flight.from, flight.to)) else {
                 break;
@@ -480,34 +482,8 @@ fn say(message: &Message) -> String {
         Message::RequestVoteReply(reply) => {
             format!("RequestVoteReply {} {}", reply.term, answer(reply.granted))
         }
-        Message::AppendEntries(append) => {
-            let entries: Vec<_> = append.entries.iter().map(entry).collect();
-            format!(
-                "AppendEntries {} after {}:{} [{}] committed {} session {} round {}",
-                append.term,
-                append.prev_index,
-                append.prev_term,
-                entries.join(" "),
-                append.commit,
-                append.session.0,
-                append.round.0
-            )
-        }
-        Message::AppendEntriesReply(reply) => match reply.outcome {
-            AppendOutcome::Accepted { matched, received } => format!(
-                "AppendEntriesReply {} accepted: durable {matched}, received {received}, \
-                 session {} round {}",
-                reply.term, reply.session.0, reply.round.0
-            ),
-            AppendOutcome::Rejected {
-                prev_index,
-                hint_index,
-                hint_term,
-            } => format!(
-                "AppendEntriesReply {} rejected after {prev_index}: try {hint_index}:{hint_term}",
-                reply.term
-            ),
-        },
+        Message::AppendEntries(append) => say_append(append),
+        Message::AppendEntriesReply(reply) => say_append_reply(reply),
         Message::InstallSnapshot(piece) => format!(
             "InstallSnapshot {} at {}:{}, {} bytes from {}{}",
             piece.term,
@@ -530,6 +506,38 @@ fn say(message: &Message) -> String {
         Message::ReadIndexReply(reply) => reply.index.map_or_else(
             || format!("ReadIndexReply {} don't know", reply.term),
             |index| format!("ReadIndexReply {} from {index}", reply.term),
+        ),
+    }
+}
+
+fn say_append(append: &AppendEntries) -> String {
+    let entries: Vec<_> = append.entries.iter().map(entry).collect();
+    format!(
+        "AppendEntries {} after {}:{} [{}] committed {} session {} round {}",
+        append.term,
+        append.prev_index,
+        append.prev_term,
+        entries.join(" "),
+        append.commit,
+        append.session.0,
+        append.round.0
+    )
+}
+
+fn say_append_reply(reply: &AppendEntriesReply) -> String {
+    match reply.outcome {
+        AppendOutcome::Accepted { matched, received } => format!(
+            "AppendEntriesReply {} accepted: durable {matched}, received {received}, \
+             session {} round {}",
+            reply.term, reply.session.0, reply.round.0
+        ),
+        AppendOutcome::Rejected {
+            prev_index,
+            hint_index,
+            hint_term,
+        } => format!(
+            "AppendEntriesReply {} rejected after {prev_index}: try {hint_index}:{hint_term}",
+            reply.term
         ),
     }
 }
