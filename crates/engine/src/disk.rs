@@ -157,10 +157,15 @@ impl Disk {
         options: &Options,
     ) -> Result<Self, EngineError> {
         let path = generation_path(dir, generation);
-        let failed = |source| EngineError::Lsm {
-            action: "open",
-            path: path.clone(),
-            source,
+        let failed = |source| match source {
+            fjall::Error::Locked => EngineError::InUse {
+                path: dir.to_owned(),
+            },
+            source => EngineError::Lsm {
+                action: "open",
+                path: path.clone(),
+                source,
+            },
         };
         let database = Database::builder(&path)
             .worker_threads(1)

@@ -24,6 +24,12 @@ pub enum EngineError {
     /// An earlier failure; see its log line.
     #[error("the engine failed before and takes no more work; restart the node")]
     Poisoned,
+    /// Another process has the directory open.
+    #[error("{path} is in use by another process; stop it first")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The LSM failed.
     #[error("the LSM in {path} failed to {action}")]
     Lsm {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use fjall::Slice;
@@ -11,7 +12,6 @@ use parking_lot::RwLockReadGuard;
 use stdx::LogIndex;
 
 use crate::cursor::{Position, hash_key, order_of, take_step};
-use crate::entry::Entry;
 use crate::error::EngineError;
 use crate::fjall_engine::{FjallEngine, State};
 use crate::slots::Located;
@@ -154,16 +154,13 @@ impl<'a> FjallView<'a> {
         filter: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Vec<Bytes>, EngineError> {
         let mut keys = Vec::new();
-        for slot in 0..SLOT_COUNT {
-            self.for_each_in_slot(slot, &mut |seen| {
-                if keys.len() < count_max && filter(seen.key) {
+        if count_max > 0 {
+            self.for_each(0..SLOT_COUNT, &mut |seen| {
+                if filter(seen.key) {
                     keys.push(Bytes::copy_from_slice(seen.key));
                 }
                 keys.len() < count_max
             })?;
-            if keys.len() >= count_max {
-                break;
-            }
         }
         Ok(keys)
     }
@@ -197,9 +194,7 @@ impl<'a> FjallView<'a> {
         if tag.len() < prefix.len() {
             self.for_each_in_slot(hash_slot(prefix), &mut see)?;
         } else {
-            for slot in 0..SLOT_COUNT {
-                self.for_each_in_slot(slot, &mut see)?;
-            }
+            self.for_each(0..SLOT_COUNT, &mut see)?;
         }
         let mut items: Vec<_> = smallest
             .into_sorted_vec()
@@ -245,8 +240,18 @@ impl<'a> FjallView<'a> {
         slot: u16,
         see: &mut dyn FnMut(Seen<'_>) -> bool,
     ) -> Result<(), EngineError> {
+        self.for_each(slot..slot + 1, see)
+    }
+
+    /// Looks at every record of some slots, in memory or not, until `see` returns false.
+    fn for_each(
+        &self,
+        slots: Range<u16>,
+        see: &mut dyn FnMut(Seen<'_>) -> bool,
+    ) -> Result<(), EngineError> {
         let store = self.store();
-        for entry in store.slots.slot(slot).iter() {
+        let in_memory = slots.clone().flat_map(|slot| store.slots.slot(slot).iter());
+        for entry in in_memory {
             if let Some((meta, value)) = entry.value() {
                 if !see(Seen {
                     key: entry.key(),
@@ -260,13 +265,17 @@ impl<'a> FjallView<'a> {
         if store.complete {
             return Ok(());
         }
-        for pair in store.disk.keyspace().prefix(store.disk.slot_prefix(slot)) {
+        let (from, to) = (
+            store.disk.slot_prefix(slots.start),
+            store.disk.slot_prefix(slots.end),
+        );
+        for pair in store.disk.keyspace().range(from..to) {
             let (stored_key, stored): (Slice, Slice) = pair
                 .into_inner()
                 .map_err(store.disk.failed("read a slot"))?;
             let (.., key) = split_key(&stored_key).ok_or_else(|| store.disk.corrupt("a key"))?;
             // What memory has counts, be it a record, seen above, or a tombstone.
-            if in_memory(store, key).is_some() {
+            if store.slots.find(Located::new(key)).is_some() {
                 continue;
             }
             let (meta, value) =
@@ -277,10 +286,6 @@ impl<'a> FjallView<'a> {
         }
         Ok(())
     }
-}
-
-fn in_memory<'a>(store: &'a Store, key: &[u8]) -> Option<&'a Entry> {
-    store.slots.find(Located::new(key))
 }
 
 /// Orders items by their keys alone.

@@ -1,6 +1,6 @@
 //! Measures the storage engine and what it stands on.
 //!
-//! `cargo run --release -p engine --example engine_bench [DIR]`
+//! `cargo run --release -p engine --example engine_bench [all|lsm|whole] [DIR]`
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![expect(
     clippy::unwrap_used,
@@ -10,13 +10,22 @@
 
 mod lsm;
 mod measure;
+mod whole;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    let dir = std::env::args()
-        .nth(1)
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_else(|| "all".to_owned());
+    let dir = arguments
+        .next()
         .unwrap_or_else(|| "target/engine-bench".to_owned());
-    lsm::run(std::path::Path::new(&dir));
+    let dir = std::path::Path::new(&dir);
+    if what != "lsm" {
+        whole::run(dir);
+    }
+    if what != "whole" {
+        lsm::run(dir);
+    }
 }

@@ -2,5 +2,9 @@
 //! memory whatever is evicted, checkpointed, reopened or installed; that a crash loses
 //! nothing that the log can't bring back; that damage is refused.
 
+mod crash;
+mod damage;
 mod model;
+mod redis;
+mod snapshots;
 mod workload;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engine::{Engine, FjallEngine, MemoryEngine, Options};
 use stdx::{ByteSize, LogIndex, Prng, Term};
 
-use crate::workload::Workload;
+use crate::workload::{Workload, temporary};
 
 /// Both engines, and what happens to them.
 struct Pair {
@@ -25,7 +25,7 @@ struct Pair {
 
 impl Pair {
     fn new(seed: u64, keys: u64, memory_bytes: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = temporary();
         let options = Options {
             memory_bytes_max: ByteSize::bytes(memory_bytes),
             dirty_bytes_max: ByteSize::bytes(64 << 10),
@@ -121,7 +121,7 @@ impl Pair {
     fn reopen(&mut self) {
         self.count_disk_use();
         let Self { dir, options, .. } = self;
-        let spare = tempfile::tempdir().unwrap();
+        let spare = temporary();
         self.real = FjallEngine::open(spare.path(), *options).unwrap();
         self.real = FjallEngine::open(dir.path(), *options).unwrap();
         assert!(self.real.applied() <= self.model.applied());
@@ -177,7 +177,7 @@ fn so_it_does_when_most_records_are_only_on_disk() {
     for seed in 10..14 {
         let mut pair = Pair::new(seed, 2_000, 8_000);
         pair.workload.clears = seed == 10;
-        pair.run(1_500);
+        pair.run(1_000);
         pair.count_disk_use();
         assert!(pair.evictions > 100, "{}", pair.evictions);
         assert!(pair.disk_reads > 100, "{}", pair.disk_reads);
@@ -216,7 +216,7 @@ fn checkpoints_taken_while_entries_are_applied_are_states_between_two_entries() 
         // What is on disk is the state at the last checkpoint's index.
         drop(std::mem::replace(
             &mut pair.real,
-            FjallEngine::open(tempfile::tempdir().unwrap().path(), pair.options).unwrap(),
+            FjallEngine::open(temporary().path(), pair.options).unwrap(),
         ));
         pair.real = FjallEngine::open(pair.dir.path(), pair.options).unwrap();
         let last = pair.real.applied();

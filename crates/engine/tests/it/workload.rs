@@ -7,6 +7,14 @@ use kv_core::{
 };
 use stdx::Prng;
 
+/// A directory that is gone after the test; in memory where the system has such a file
+/// system, since hundreds of checkpoints wait for hundreds of fsyncs.
+pub(crate) fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 /// Draws entries.
 pub(crate) struct Workload {
     pub(crate) prng: Prng,
