@@ -14,7 +14,7 @@ use crate::disk::{Disk, Saved, Sink};
 use crate::entry::Entry;
 use crate::error::EngineError;
 use crate::fjall_engine::{CheckpointState, FjallEngine};
-use crate::store::Changed;
+use crate::store::{Changed, Checkpoint};
 
 /// Entries copied out under one hold of the lock: some tens of microseconds.
 const CHUNK: usize = 256;
@@ -88,13 +88,13 @@ impl FjallEngine {
             copies.clear();
             for chunk in changed.chunks(CHUNK) {
                 let mut live = self.state.write();
-                if live.store.cleared_since_cut {
+                if live.store.checkpoint == Checkpoint::Overtaken {
                     return Ok(None);
                 }
                 live.store.take_pending(chunk, |entry| copies.push(entry));
             }
             let mut live = self.state.write();
-            if live.store.cleared_since_cut {
+            if live.store.checkpoint == Checkpoint::Overtaken {
                 return Ok(None);
             }
             let images = live.store.take_images(slot);

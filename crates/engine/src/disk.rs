@@ -216,9 +216,10 @@ impl Disk {
             .keyspace()
             .get(self.state_key())
             .map_err(self.failed("read the state"))?;
-        state.map_or(Ok(Saved::default()), |bytes| {
-            Saved::decode(&bytes).ok_or_else(|| self.corrupt("the group's state"))
-        })
+        match state {
+            Some(bytes) => Saved::decode(&bytes).ok_or_else(|| self.corrupt("the group's state")),
+            None => Ok(Saved::default()),
+        }
     }
 
     /// The key under which a record is stored.
@@ -261,20 +262,23 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         drop(self.lsm.take());
-        if self.retired.load(Ordering::Relaxed) {
-            if let Err(error) = remove_generation(&self.path) {
-                // The next start tries again.
-                tracing::warn!(path = %self.path.display(), %error, "an old generation stays on disk");
-            }
+        if self.retired.load(Ordering::Relaxed)
+            && let Err(error) = remove_generation(&self.path)
+        {
+            // The next start tries again.
+            tracing::warn!(path = %self.path.display(), %error, "an old generation stays on disk");
         }
     }
 }
+
+/// Puts a stored value under a stored key, or a tombstone.
+type PutStored<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> fjall::Result<()> + 'a;
 
 /// Takes the records of a change, in ascending order of their keys.
 pub(crate) struct Sink<'a> {
     disk: &'a Disk,
     key: Vec<u8>,
-    write: &'a mut dyn FnMut(&[u8], Option<&[u8]>) -> fjall::Result<()>,
+    write: &'a mut PutStored<'a>,
 }
 
 impl Sink<'_> {

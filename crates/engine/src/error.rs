@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use kv_core::{ApplyError, DecodeError};
 
-/// Why the engine failed. Whatever fails while an entry is applied or a checkpoint is
+/// Why the engine failed.
+///
+/// Whatever fails while an entry is applied or a checkpoint is
 /// written leaves the engine poisoned: what is in memory can't be trusted to be what
 /// other replicas have, so the process must restart from disk and the log.
 #[derive(Debug, thiserror::Error)]

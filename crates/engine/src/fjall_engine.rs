@@ -19,7 +19,7 @@ use crate::fjall_view::FjallView;
 use crate::load::load;
 use crate::options::Options;
 use crate::snapshot::{self, Header, Writer};
-use crate::store::Store;
+use crate::store::{Checkpoint, Store};
 use crate::view::{ReadView, Source};
 
 /// Commands run under one hold of the lock before a waiting reader gets its turn.
@@ -161,7 +161,7 @@ impl FjallEngine {
     fn evict_some(&self, state: &mut State, hand: &mut EvictHand) {
         let store = &mut state.store;
         let limit = self.options.memory_bytes_max.get();
-        if store.resident_bytes <= limit || store.checkpointing {
+        if store.resident_bytes <= limit || store.checkpoint != Checkpoint::Idle {
             return;
         }
         for _ in 0..EVICT_SLOTS {
@@ -198,7 +198,7 @@ impl FjallEngine {
     }
 
     /// Writes a snapshot into a generation of its own.
-    fn receive(&self, source: &mut dyn Read, target: &Disk) -> Result<Header, EngineError> {
+    fn receive(source: &mut dyn Read, target: &Disk) -> Result<Header, EngineError> {
         let mut header = None;
         target.change(|sink| {
             let (mut saved, mut last) = (Saved::default(), None::<(u16, Vec<u8>)>);
@@ -330,7 +330,7 @@ impl Engine for FjallEngine {
         self.check_poisoned()?;
         let old = Arc::clone(&self.state.read().store.disk);
         let target = Arc::new(old.next_generation(&self.dir, &self.options)?);
-        let header = self.receive(source, &target)?;
+        let header = Self::receive(source, &target)?;
         let (store, saved) = load(Arc::clone(&target), &self.options)?;
         self.poison_on_error(target.promote(&self.dir, &old))?;
         let replaced = std::mem::replace(&mut *self.state.write(), State::new(store, saved));

@@ -252,14 +252,14 @@ impl<'a> FjallView<'a> {
         let store = self.store();
         let in_memory = slots.clone().flat_map(|slot| store.slots.slot(slot).iter());
         for entry in in_memory {
-            if let Some((meta, value)) = entry.value() {
-                if !see(Seen {
+            if let Some((meta, value)) = entry.value()
+                && !see(Seen {
                     key: entry.key(),
                     meta,
                     value,
-                }) {
-                    return Ok(());
-                }
+                })
+            {
+                return Ok(());
             }
         }
         if store.complete {

@@ -45,7 +45,7 @@ pub(crate) fn load(disk: Arc<Disk>, options: &Options) -> Result<(Store, Saved),
                 scope.spawn(move || load_range(disk, range, budget))
             })
             .collect();
-        let joined = handles.into_iter().map(|handle| handle.join());
+        let joined = handles.into_iter().map(thread::ScopedJoinHandle::join);
         joined
             .map(|part| part.expect("loading returns its errors"))
             .collect()

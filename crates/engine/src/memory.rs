@@ -30,9 +30,12 @@ struct State {
     records: Records,
 }
 
+/// A record beside its key.
+type Value = (Meta, Box<[u8]>);
+
 #[derive(Clone, Debug, Default)]
 struct Records {
-    by_key: BTreeMap<(u16, Box<[u8]>), (Meta, Box<[u8]>)>,
+    by_key: BTreeMap<(u16, Box<[u8]>), Value>,
     deadlines: BTreeSet<(u64, Box<[u8]>)>,
     data_bytes: u64,
 }
@@ -284,8 +287,7 @@ impl MemoryView<'_> {
             let (step, next) = take_step(keys, left);
             left = left.saturating_sub(step.len());
             let passing = step.into_iter().filter(|key| filter(key));
-            page.keys
-                .extend(passing.map(|key| Bytes::copy_from_slice(key)));
+            page.keys.extend(passing.map(Bytes::copy_from_slice));
             at = match next {
                 Some(order) => Some(Position { order, ..position }),
                 None => position.next_slot(),

@@ -28,6 +28,17 @@ pub(crate) struct Changed {
     pub(crate) hash: u64,
 }
 
+/// Where a checkpoint stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Checkpoint {
+    /// None is being written.
+    Idle,
+    /// Between its cut and its end.
+    Running,
+    /// The same, but what it was to write was cleared.
+    Overtaken,
+}
+
 /// The records of one group.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -53,10 +64,7 @@ pub(crate) struct Store {
     pub(crate) dirty_bytes: u64,
     /// Old images of pending entries that were changed after the cut, by slot.
     images: BTreeMap<u16, Vec<Entry>>,
-    /// Whether a checkpoint is between its cut and its end.
-    pub(crate) checkpointing: bool,
-    /// Whether everything was cleared since the cut.
-    pub(crate) cleared_since_cut: bool,
+    pub(crate) checkpoint: Checkpoint,
 }
 
 impl Store {
@@ -81,17 +89,15 @@ impl Store {
             changed: Vec::new(),
             dirty_bytes: 0,
             images: BTreeMap::new(),
-            checkpointing: false,
-            cleared_since_cut: false,
+            checkpoint: Checkpoint::Idle,
         }
     }
 
     /// Begins a checkpoint: what has changed until now is pending from now on.
     pub(crate) fn cut(&mut self) -> Vec<Changed> {
-        assert!(!self.checkpointing);
+        assert_eq!(self.checkpoint, Checkpoint::Idle);
         assert!(self.images.is_empty());
-        self.checkpointing = true;
-        self.cleared_since_cut = false;
+        self.checkpoint = Checkpoint::Running;
         self.epoch ^= DIRTY_EVEN | DIRTY_ODD;
         self.dirty_bytes = 0;
         std::mem::take(&mut self.changed)
@@ -125,9 +131,9 @@ impl Store {
 
     /// Ends a checkpoint.
     pub(crate) fn end_checkpoint(&mut self) {
-        assert!(self.cleared_since_cut || self.images.is_empty());
-        self.images.clear();
-        self.checkpointing = false;
+        assert_ne!(self.checkpoint, Checkpoint::Idle);
+        assert!(self.images.is_empty());
+        self.checkpoint = Checkpoint::Idle;
     }
 
     /// Forgets tombstones among `changed` that a checkpoint has put on disk.
@@ -146,8 +152,9 @@ impl Store {
 
     /// Drops entries of a slot that the disk has and that `keep` doesn't want; how many.
     pub(crate) fn evict(&mut self, slot: u16, keep: impl Fn(u64) -> bool) -> u64 {
-        assert!(
-            !self.checkpointing,
+        assert_eq!(
+            self.checkpoint,
+            Checkpoint::Idle,
             "an entry handed over may not be on disk yet"
         );
         let (mut keys, mut bytes) = (0, 0);
@@ -337,7 +344,9 @@ impl Table for Store {
         self.changed = Vec::new();
         self.dirty_bytes = 0;
         self.images = BTreeMap::new();
-        self.cleared_since_cut = true;
+        if self.checkpoint == Checkpoint::Running {
+            self.checkpoint = Checkpoint::Overtaken;
+        }
         Ok(())
     }
 

@@ -127,6 +127,11 @@ pub(crate) fn run(dir: &Path) {
     concurrently(&engine, &existing);
     checkpoint_while_applying(&engine, &existing);
 
+    restart(dir, options, engine);
+}
+
+/// Closes the engine and opens it again, with all memory and with little.
+fn restart(dir: &Path, options: Options, engine: FjallEngine) {
     engine.persist().unwrap();
     let applied = engine.applied();
     drop(engine);

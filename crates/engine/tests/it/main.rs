@@ -2,6 +2,8 @@
 //! memory whatever is evicted, checkpointed, reopened or installed; that a crash loses
 //! nothing that the log can't bring back; that damage is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod crash;
 mod damage;
 mod model;

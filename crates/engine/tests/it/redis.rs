@@ -104,7 +104,7 @@ enum Answer {
     Error(String),
     Integer(i64),
     Bulk(Option<Vec<u8>>),
-    Array(Vec<Answer>),
+    Array(Vec<Self>),
 }
 
 /// What a front door would answer.
@@ -128,6 +128,9 @@ fn answer_of(reply: Reply, name: &str) -> Answer {
         (Reply::Version(version), _) => panic!("nobody asked for version {version}"),
     }
 }
+
+/// Takes a command's name, its arguments, and the state machine's form of it.
+type Run<'r> = dyn FnMut(&str, Vec<Vec<u8>>, &Command<'_>) + 'r;
 
 /// Draws commands in both forms.
 struct Draw {
@@ -208,8 +211,8 @@ impl Draw {
         }
     }
 
-    /// The name, the arguments behind it, and the state machine's command.
-    fn draw(&mut self, run: &mut dyn FnMut(&str, Vec<Vec<u8>>, &Command<'_>)) {
+    #[expect(clippy::too_many_lines, reason = "a flat list of commands")]
+    fn draw(&mut self, run: &mut Run<'_>) {
         let (key, other, value, at_ms) = (self.key(), self.key(), self.value(), self.at_ms());
         let at_text = at_ms.to_string().into_bytes();
         let deadline = Deadline::At(at_ms);
@@ -357,13 +360,7 @@ impl Draw {
         }
     }
 
-    fn draw_set(
-        &mut self,
-        key: &[u8],
-        value: &[u8],
-        at_ms: i64,
-        run: &mut dyn FnMut(&str, Vec<Vec<u8>>, &Command<'_>),
-    ) {
+    fn draw_set(&mut self, key: &[u8], value: &[u8], at_ms: i64, run: &mut Run<'_>) {
         let mut put = Put::new(key, value);
         let mut arguments = vec![key.to_vec(), value.to_vec()];
         match self.prng.below(3) {
@@ -395,12 +392,7 @@ impl Draw {
         run("SET", arguments, &Command::Put(put));
     }
 
-    fn draw_getex(
-        &mut self,
-        key: &[u8],
-        at_ms: i64,
-        run: &mut dyn FnMut(&str, Vec<Vec<u8>>, &Command<'_>),
-    ) {
+    fn draw_getex(&mut self, key: &[u8], at_ms: i64, run: &mut Run<'_>) {
         let mut arguments = vec![key.to_vec()];
         let expiry = match self.prng.below(3) {
             0 => Expiry::Keep,

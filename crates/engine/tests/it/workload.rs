@@ -90,6 +90,7 @@ impl Workload {
         payload
     }
 
+    #[expect(clippy::too_many_lines, reason = "a flat list of commands")]
     fn command(&mut self, batch: &mut Batch) {
         let (key, other, value) = (self.key(), self.key(), self.value());
         let (key, other, value) = (&key[..], &other[..], &value[..]);
