@@ -7,11 +7,7 @@ use std::{env, fs};
 use prost::Message as _;
 
 /// Every file that has messages of its own, relative to `proto/`.
-const FILES: [&str; 3] = [
-    "kontiki/admin/v1/admin.proto",
-    "kontiki/kv/v1/kv.proto",
-    "kontiki/peer/v1/peer.proto",
-];
+const FILES: [&str; 2] = ["kontiki/admin/v1/admin.proto", "kontiki/kv/v1/kv.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");

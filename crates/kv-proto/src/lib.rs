@@ -32,13 +32,5 @@ pub mod admin {
     }
 }
 
-/// Package `kontiki.peer.v1`: what nodes say to each other.
-pub mod peer {
-    /// The first version of the package.
-    pub mod v1 {
-        tonic::include_proto!("kontiki.peer.v1");
-    }
-}
-
 /// All files as an encoded `FileDescriptorSet`, for the reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

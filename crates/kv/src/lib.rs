@@ -1,5 +1,9 @@
 //! The database node: Raft driver, peer transport, RESP, gRPC and HTTP front doors, client library.
 
 pub mod config;
+pub mod grpc;
+pub mod http;
 pub mod node;
+mod readiness;
+pub mod resp_server;
 mod transport;

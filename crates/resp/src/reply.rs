@@ -39,6 +39,11 @@ impl<'a> Encoder<'a> {
         self.protocol
     }
 
+    /// Writes another version from now on.
+    pub const fn switch(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
     /// How many bytes the buffer holds.
     #[must_use]
     pub fn len(&self) -> usize {
