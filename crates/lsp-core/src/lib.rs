@@ -107,6 +107,7 @@ pub mod limits;
 mod message;
 mod receive_window;
 mod recovery;
+mod reordering;
 mod rtt;
 mod send_window;
 mod state;

@@ -45,6 +45,8 @@ pub(crate) enum Arrival {
     Kept,
     /// Kept, but its Ack must wait.
     Withheld,
+    /// Known already, and its Ack must still wait.
+    StillWithheld,
     /// Known already, and to be acknowledged again.
     Duplicate,
     /// Dropped: too early, or no room.
@@ -67,7 +69,7 @@ impl ReceiveWindow {
     // spec: LSP-3.1 LSP-3.2 LSP-8.2
     pub(crate) fn on_data(&mut self, seq: SeqNum, payload: Bytes, config: &Config) -> Arrival {
         if self.withheld == Some(seq) {
-            return Arrival::Withheld;
+            return Arrival::StillWithheld;
         }
         if seq < self.next || self.early.contains_key(&seq) {
             return Arrival::Duplicate;
@@ -237,7 +239,7 @@ mod tests {
             assert_eq!(arrive(&mut window, seq, &config), Arrival::Kept);
         }
         assert_eq!(arrive(&mut window, 5, &config), Arrival::Withheld);
-        assert_eq!(arrive(&mut window, 5, &config), Arrival::Withheld);
+        assert_eq!(arrive(&mut window, 5, &config), Arrival::StillWithheld);
         assert_eq!(arrive(&mut window, 6, &config), Arrival::Kept);
         assert_eq!(arrive(&mut window, 7, &config), Arrival::Kept);
         assert_eq!(

@@ -27,13 +27,10 @@ use stdx::Instant;
 use crate::bandwidth::BandwidthModel;
 use crate::config::Config;
 use crate::message::SeqNum;
+use crate::reordering::Reordering;
 use crate::rtt::RttEstimator;
 use crate::send_window::{SendWindow, Sent};
 
-/// Later transmissions that must be acknowledged before one counts as lost.
-const PACKET_THRESHOLD: u64 = 3;
-/// What reordering may raise it to.
-const PACKET_THRESHOLD_MAX: u64 = 64;
 /// Answers in a row that seem too early, after which the path is taken to be shorter.
 const EARLY_ANSWERS_MAX: u32 = 3;
 /// What the pacer may send at once.
@@ -46,20 +43,22 @@ const PROBE_DOUBLINGS_MAX: u32 = 16;
 pub(crate) struct Recovery {
     rtt: RttEstimator,
     model: BandwidthModel,
-    /// Transmissions that are neither answered nor given up, by their order.
-    outstanding: BTreeMap<u64, SeqNum>,
+    /// Transmissions that are neither answered nor given up, by their order, and when each
+    /// was.
+    outstanding: BTreeMap<u64, (SeqNum, Instant)>,
     /// Bytes of the outstanding ones.
     in_flight: u64,
     /// The order of the latest transmission that was answered.
     answered: Option<u64>,
-    packet_threshold: u64,
+    reordering: Reordering,
     /// The message sent last of those that the current Ack or `CAck` acknowledges.
     newest: Option<Sent>,
     /// Answers in a row that came sooner than the shortest round trip.
     early_answers: u32,
     /// When the oldest outstanding one counts as lost.
     loss_at: Option<Instant>,
-    last_sent_at: Instant,
+    /// When the last probe was due.
+    probed_at: Instant,
     probes: u32,
     /// Transmissions that ignore the model's window: probes.
     credits: u32,
@@ -78,11 +77,11 @@ impl Recovery {
             outstanding: BTreeMap::new(),
             in_flight: 0,
             answered: None,
-            packet_threshold: PACKET_THRESHOLD,
+            reordering: Reordering::new(),
             newest: None,
             early_answers: 0,
             loss_at: None,
-            last_sent_at: now,
+            probed_at: now,
             probes: 0,
             credits: 0,
             paced_until: now,
@@ -112,10 +111,9 @@ impl Recovery {
         };
         let stamp = self.model.on_sent(now, self.in_flight);
         window.set_stamp(seq, stamp);
-        self.outstanding.insert(order, seq);
+        self.outstanding.insert(order, (seq, now));
         self.in_flight += bytes;
         self.credits = self.credits.saturating_sub(1);
-        self.last_sent_at = now;
         if let Some(rate) = self.model.pacing_rate(self.rtt.smoothed()) {
             let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
             let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
@@ -182,10 +180,8 @@ impl Recovery {
     /// Takes an Ack that told nothing new, of a message that was sent: it was sent again
     /// needlessly, so reordering looked like loss.
     // spec: LSP-9.2
-    pub(crate) const fn on_needless(&mut self) {
-        if self.packet_threshold < PACKET_THRESHOLD_MAX {
-            self.packet_threshold += 1;
-        }
+    pub(crate) fn on_needless(&mut self) {
+        self.reordering.on_needless();
     }
 
     /// Makes every message due again whose loss is certain enough; how many.
@@ -196,8 +192,8 @@ impl Recovery {
         let Some(answered) = self.answered else {
             return losses;
         };
-        let delay = self.rtt.loss_delay();
-        while let Some((&order, &seq)) = self.outstanding.first_key_value() {
+        let delay = self.rtt.loss_delay() + self.reordering.patience(self.rtt.smoothed());
+        while let Some((&order, &(seq, _))) = self.outstanding.first_key_value() {
             if order >= answered {
                 break;
             }
@@ -206,7 +202,7 @@ impl Recovery {
                 continue;
             };
             let lost_at = sent.at.after(delay);
-            if order + self.packet_threshold > answered && lost_at > now {
+            if order + self.reordering.packets() > answered && lost_at > now {
                 self.loss_at = Some(lost_at);
                 break;
             }
@@ -215,6 +211,7 @@ impl Recovery {
             window.resend(seq);
             losses += 1;
         }
+        self.reordering.on_losses(losses);
         losses
     }
 
@@ -227,11 +224,7 @@ impl Recovery {
         if self.probe_at().is_none_or(|at| at > now) {
             return 0;
         }
-        self.probes = (self.probes + 1).min(PROBE_DOUBLINGS_MAX);
-        // The first of the window, whenever it was last sent: the peer's reader waits for
-        // it, a peer that drops what is early takes no other, and its Ack, being to the
-        // latest transmission, tells of all before it.
-        let (seq, _) = window.span();
+        let seq = self.probe_target(window);
         if let Some(sent) = window.sent(seq)
             && self.outstanding.remove(&sent.order).is_some()
         {
@@ -241,18 +234,42 @@ impl Recovery {
         // What a lone probe shows of the rate is the timer's, not the path's.
         self.model.on_idle(self.in_flight);
         self.credits = 1;
-        // Restarts the timer even if the probe itself can't be sent at once.
-        self.last_sent_at = now;
+        self.probes = (self.probes + 1).min(PROBE_DOUBLINGS_MAX);
+        self.probed_at = now;
         1
     }
 
+    /// What a probe repeats: first the transmission that waits longest; if that brought
+    /// no answer, the first of the window. The peer's reader waits for that one, a peer
+    /// that drops what is early takes no other, and its Ack, being to the latest
+    /// transmission, tells of all before it.
+    fn probe_target(&self, window: &SendWindow) -> SeqNum {
+        let (first, _) = window.span();
+        match self.outstanding.first_key_value() {
+            Some((_, &(oldest, _))) if self.probes == 0 => oldest,
+            _ => first,
+        }
+    }
+
     /// When a probe is due, if nothing is heard until then.
+    ///
+    /// The first counts from the transmission that waits longest, not from the latest as
+    /// in RFC 9002: peers of LSP delay no Ack, and where messages are rare, waiting for the
+    /// answer to the next one would cost the time between two.
     fn probe_at(&self) -> Option<Instant> {
-        if self.outstanding.is_empty() || self.loss_at.is_some() {
+        let (_, &(_, oldest_sent_at)) = self.outstanding.first_key_value()?;
+        if self.loss_at.is_some() {
             return None;
         }
-        let doubled = self.rtt.probe_timeout().saturating_mul(1 << self.probes);
-        Some(self.last_sent_at.after(doubled.min(self.probe_timeout_max)))
+        let from = if self.probes == 0 {
+            oldest_sent_at
+        } else {
+            self.probed_at
+        };
+        let patience = self.reordering.patience(self.rtt.smoothed());
+        let timeout = self.rtt.probe_timeout() + patience;
+        let doubled = timeout.saturating_mul(1 << self.probes);
+        Some(from.after(doubled.min(self.probe_timeout_max)))
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do.
@@ -285,7 +302,7 @@ impl Recovery {
         let bytes: u64 = self
             .outstanding
             .iter()
-            .map(|(&order, &seq)| {
+            .map(|(&order, &(seq, _))| {
                 let sent = window
                     .sent(seq)
                     .expect("outstanding messages are in the window");

@@ -59,10 +59,12 @@ impl RttEstimator {
         self.min
     }
 
-    /// How long to wait for an answer before a probe (RFC 9002, section 6.2.1).
+    /// How long to wait for an answer before a probe (RFC 9002, section 6.2.1), and not
+    /// less than an eighth of a round trip beyond it.
     // spec: LSP-9.3
     pub(crate) fn probe_timeout(&self) -> Duration {
-        self.smoothed + (self.deviation * 4).max(GRANULARITY)
+        let slack = (self.deviation * 4).max(self.smoothed / 8);
+        self.smoothed + slack.max(GRANULARITY)
     }
 
     /// How much later a later message may be answered before an earlier one counts as
@@ -100,7 +102,7 @@ mod tests {
         for _ in 0..100 {
             rtt.update(ms(40));
         }
-        assert!(rtt.probe_timeout() <= ms(42));
+        assert_eq!(rtt.probe_timeout(), ms(45));
         assert_eq!(rtt.loss_delay(), ms(45));
     }
 }

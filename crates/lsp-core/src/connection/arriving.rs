@@ -100,6 +100,7 @@ impl Connection {
                 self.stats.data_received += 1;
                 self.allowance.prove();
             }
+            Arrival::StillWithheld => self.stats.duplicates += 1,
             // The number of the Connect is acknowledged by the Connect's own Ack.
             Arrival::Duplicate if seq > self.isn => {
                 self.stats.duplicates += 1;

@@ -10,7 +10,9 @@
 
 mod net;
 
+mod adaptive;
 mod basic;
+mod bounds;
 mod cack;
 mod closing;
 mod codec;
