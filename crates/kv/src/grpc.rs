@@ -29,7 +29,7 @@ use tonic::transport::Server;
 use crate::node::Handle;
 
 pub(crate) use stats::{GrpcStats, Method};
-pub use status::LEADER_KEY;
+pub use status::{LEADER_KEY, OUTCOME_KEY, OUTCOME_REJECTED};
 
 /// Bytes of one message: the largest batch, and what is around it.
 const MESSAGE_BYTES_MAX: usize = BATCH_BYTES_MAX + (1 << 20);

@@ -1,5 +1,6 @@
 //! The database node: Raft driver, peer transport, RESP, gRPC and HTTP front doors, client library.
 
+pub mod client;
 pub mod config;
 pub mod grpc;
 pub mod http;

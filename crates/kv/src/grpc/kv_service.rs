@@ -46,7 +46,7 @@ impl pb::kv_server::Kv for KvService {
                 other => Err(unexpected(&other)),
             }
         });
-        self.counted(Method::Put, answer.await)
+        self.counted(Method::Put, 1, answer.await)
     }
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Answer<pb::GetResponse> {
@@ -56,7 +56,7 @@ impl pb::kv_server::Kv for KvService {
             self.read(consistency(body.consistency)?, |view| get(view, &body.key))
                 .await
         });
-        self.counted(Method::Get, answer.await)
+        self.counted(Method::Get, 1, answer.await)
     }
 
     async fn append(&self, request: Request<pb::AppendRequest>) -> Answer<pb::AppendResponse> {
@@ -67,7 +67,7 @@ impl pb::kv_server::Kv for KvService {
                 other => Err(unexpected(&other)),
             }
         });
-        self.counted(Method::Append, answer.await)
+        self.counted(Method::Append, 1, answer.await)
     }
 
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Answer<pb::DeleteResponse> {
@@ -78,7 +78,7 @@ impl pb::kv_server::Kv for KvService {
                 other => Err(unexpected(&other)),
             }
         });
-        self.counted(Method::Delete, answer.await)
+        self.counted(Method::Delete, 1, answer.await)
     }
 
     async fn compare_and_set(
@@ -92,7 +92,7 @@ impl pb::kv_server::Kv for KvService {
                 other => Err(unexpected(&other)),
             }
         });
-        self.counted(Method::CompareAndSet, answer.await)
+        self.counted(Method::CompareAndSet, 1, answer.await)
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Answer<pb::ListResponse> {
@@ -101,21 +101,24 @@ impl pb::kv_server::Kv for KvService {
             self.read(consistency(body.consistency)?, |view| list(view, &body))
                 .await
         });
-        self.counted(Method::List, answer.await)
+        self.counted(Method::List, 1, answer.await)
     }
 
     async fn batch(&self, request: Request<pb::BatchRequest>) -> Answer<pb::BatchResponse> {
         let (metadata, _, body) = request.into_parts();
         let count = body.operations.len() as u64;
         let answer = within(&metadata, self.run(body)).await;
-        self.stats.record(Method::Batch, count, answer.is_err());
-        answer
+        self.counted(Method::Batch, count, answer)
     }
 }
 
 impl KvService {
-    fn counted<T>(&self, method: Method, answer: Answer<T>) -> Answer<T> {
-        self.stats.record(method, 1, answer.is_err());
+    fn counted<T>(&self, method: Method, operations: u64, mut answer: Answer<T>) -> Answer<T> {
+        self.stats.record(method, operations, answer.is_err());
+        if let Ok(response) = &mut answer {
+            // So that clients go to the leader next time.
+            status::name_leader(response.metadata_mut(), &self.handle);
+        }
         answer
     }
 
