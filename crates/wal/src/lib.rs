@@ -2,7 +2,7 @@
 //! text.
 //!
 //! A node appends what all its groups want written as one batch, syncs once, and only then tells
-//! the groups. After a crash [`open`] gives back exactly what was synced, perhaps followed by the
+//! the groups. After a crash [`open()`] gives back exactly what was synced, perhaps followed by the
 //! beginning of what wasn't, or it refuses with a [`CorruptError`] that says which file is damaged
 //! at which byte. It never repairs by forgetting.
 //!
