@@ -33,7 +33,7 @@ use segment::{Ending, Segment};
 use write::Staged;
 
 pub(crate) use dump::dump_segments;
-pub(crate) use fuzz::{fuzz_record, fuzz_segment};
+pub(crate) use fuzz::{fuzz_record, fuzz_segment, record_bodies};
 pub(crate) use recover::{create, recover};
 
 /// The writing end of a binary log.

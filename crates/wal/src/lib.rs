@@ -67,7 +67,7 @@ mod text;
 pub use dump::{DumpError, dump, dump_on};
 pub use error::{CorruptError, OpenError, PoisonCause, ReadError, WalError};
 #[doc(hidden)]
-pub use fuzz::fuzz_recover;
+pub use fuzz::{fuzz_recover, fuzz_samples};
 pub use log::{Append, Base, Log, LogEntry, LogReader, Opened, Recovered, Usage, Vote};
 pub use open::{identity, open, open_on};
 pub use options::{Format, Identity, Options};

@@ -1,9 +1,13 @@
 //! Segments made of a fuzzer's bytes.
 
-use super::record::{ALIGNMENT, Header, Kind};
+use stdx::{GroupId, LogIndex, NodeId, Term};
+
+use super::record::{ALIGNMENT, Header, Kind, Part};
 use super::segment::{Ending, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::disk::MemoryDisk;
+use crate::log::{Base, LogEntry, Vote};
 use crate::options::Identity;
+use crate::shape::BaseRule;
 
 const SEGMENT_BYTES: u32 = 64 << 10;
 
@@ -44,4 +48,50 @@ pub(crate) fn fuzz_record(disk: &MemoryDisk, identity: Identity, bytes: &[u8]) {
         }
         records
     });
+}
+
+/// Bodies of records to start from: a vote, entries, a base that keeps, a base that resets.
+pub(crate) fn record_bodies() -> Vec<Vec<u8>> {
+    let group = GroupId::new(1);
+    let entries = [1, 2].map(|index| LogEntry {
+        index: LogIndex::new(index),
+        term: Term::new(1),
+        kind: 2,
+        payload: "payload".into(),
+    });
+    let vote = Some(Vote {
+        term: Term::new(1),
+        vote: Some(NodeId::new(1)),
+    });
+    let base = Base {
+        index: LogIndex::new(2),
+        term: Term::new(1),
+        data: "data".into(),
+    };
+    let parts = [
+        Part {
+            group,
+            vote,
+            base: None,
+            entries: &entries,
+        },
+        Part {
+            group,
+            vote: None,
+            base: Some((&base, BaseRule::Keep)),
+            entries: &[],
+        },
+        Part {
+            group,
+            vote: None,
+            base: Some((&base, BaseRule::Reset)),
+            entries: &[],
+        },
+    ];
+    let encode = |part: &Part<'_>| {
+        let mut body = Vec::new();
+        part.encode(&mut body);
+        body
+    };
+    parts.iter().map(encode).collect()
 }

@@ -1,8 +1,9 @@
 //! The machine stops at every single operation of a workload, in many ways.
 
-use stdx::Prng;
+use bytes::Bytes;
+use stdx::{GroupId, LogIndex, Prng, Term};
 use wal::disk::{CrashPlan, MemoryDisk};
-use wal::{Format, OpenError, Opened, WalError};
+use wal::{Append, Format, LogEntry, OpenError, Opened, WalError};
 
 use crate::model::{
     Generator, Operation, OwnedAppend, State, apply_compact, formats, open, state_of, without_empty,
@@ -230,5 +231,82 @@ fn a_crash_during_the_first_start_leaves_an_empty_log() {
                 assert!(opened.groups.is_empty());
             }
         }
+    }
+}
+
+#[test]
+fn what_was_recovered_after_a_kill_survives_a_power_loss() {
+    // A killed process leaves its writes in the operating system's memory. The next one reads them
+    // there and counts on them, so they must be on the disk before it goes on.
+    for format in formats() {
+        for seed in 0..20 {
+            let disk = MemoryDisk::new();
+            let mut opened = open(&disk, &format).unwrap();
+            let operations = workload(seed + 100);
+            let count = Prng::from_seed(seed).index(operations.len());
+            run(&format, &mut opened, State::new(), &operations[..count]);
+            drop(opened);
+            let opened = open(&disk, &format).unwrap();
+            let found = without_empty(state_of(&opened));
+            drop(opened);
+            for plan in plans(seed) {
+                let after = open(&disk.crash(plan), &format).unwrap();
+                let kept = without_empty(state_of(&after));
+                assert!(kept == found, "{}, seed {seed}, {plan:?}", format.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_crash_left_behind_the_end_never_comes_back() {
+    // Two records are written and not synced; of the first one only a hole reaches the disk. After
+    // the restart another record takes its place: the very same one, or one that ends exactly where
+    // the second old one begins.
+    let format = Format::Binary;
+    let group = GroupId::new(1);
+    let entry = |index, payload: &[u8]| LogEntry {
+        index: LogIndex::new(index),
+        term: Term::new(1),
+        kind: 0,
+        payload: Bytes::copy_from_slice(payload),
+    };
+    for opening_bytes in [0, 32] {
+        let disk = MemoryDisk::new();
+        let mut opened = open(&disk, &format).unwrap();
+        for (index, payload) in [(1, [b'a'; 100]), (2, [b'b'; 100]), (3, [b'c'; 100])] {
+            let entries = [entry(index, &payload)];
+            opened
+                .log
+                .append(&[Append::entries(group, &entries)])
+                .unwrap();
+            if index == 1 {
+                opened.log.sync().unwrap();
+            }
+        }
+        let name = "segment-0000000000000001.wal";
+        let mut content = disk.content(name);
+        let second = content
+            .windows(100)
+            .position(|bytes| bytes == [b'b'; 100])
+            .unwrap();
+        content[second - 61..second + 100].fill(0);
+        let left = disk.crash(CrashPlan::KeepUnsynced);
+        left.put(name, &content);
+
+        let mut opened = open(&left, &format).unwrap();
+        assert_eq!(opened.groups[&group].last_index, LogIndex::new(1));
+        let entries = [entry(2, &[b'b'; 100][opening_bytes..])];
+        opened
+            .log
+            .append(&[Append::entries(group, &entries)])
+            .unwrap();
+        drop(opened);
+        let opened = open(&left, &format).unwrap();
+        assert_eq!(
+            opened.groups[&group].last_index,
+            LogIndex::new(2),
+            "{opening_bytes}"
+        );
     }
 }

@@ -8,6 +8,5 @@
 mod crash;
 mod files;
 mod flip;
-mod fuzz;
 mod model;
 mod random;
