@@ -57,21 +57,39 @@ impl Payload {
     }
 }
 
-/// A run of entries that several messages and disk writes share without copying.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entries(Arc<[Entry]>);
+/// A run of entries that the log, messages and disk writes share: a clone or a part of it
+/// copies three words and no entry.
+#[derive(Clone)]
+pub struct Entries {
+    all: Arc<[Entry]>,
+    // Invariant: `start <= end <= all.len()`.
+    start: usize,
+    end: usize,
+}
 
 impl Entries {
     /// Bytes of all entries, as they count against the limits.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        self.0.iter().map(Entry::encoded_len).sum()
+        self.iter().map(Entry::encoded_len).sum()
+    }
+
+    /// `count` of the entries, leaving `skip` out at the front.
+    pub(crate) fn part(&self, skip: usize, count: usize) -> Self {
+        let start = self.start + skip;
+        let end = start + count;
+        assert!(end <= self.end, "a part lies within the whole");
+        Self {
+            all: Arc::clone(&self.all),
+            start,
+            end,
+        }
     }
 }
 
 impl Default for Entries {
     fn default() -> Self {
-        Self(Arc::new([]))
+        Self::from(Vec::new())
     }
 }
 
@@ -79,19 +97,72 @@ impl Deref for Entries {
     type Target = [Entry];
 
     fn deref(&self) -> &[Entry] {
-        &self.0
+        &self.all[self.start..self.end]
+    }
+}
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Entries {}
+
+impl core::fmt::Debug for Entries {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
 impl From<Vec<Entry>> for Entries {
     fn from(entries: Vec<Entry>) -> Self {
-        Self(entries.into())
+        let end = entries.len();
+        Self {
+            all: entries.into(),
+            start: 0,
+            end,
+        }
     }
 }
 
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
-        Self(entries.into_iter().collect())
+        let all: Arc<[Entry]> = entries.into_iter().collect();
+        let end = all.len();
+        Self { all, start: 0, end }
+    }
+}
+
+/// The entries one after the other; each is cloned, which copies no bytes.
+#[derive(Clone, Debug)]
+pub struct EntriesIntoIter(Entries);
+
+impl Iterator for EntriesIntoIter {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let entry = self.0.first()?.clone();
+        self.0.start += 1;
+        Some(entry)
+    }
+}
+
+impl IntoIterator for Entries {
+    type Item = Entry;
+    type IntoIter = EntriesIntoIter;
+
+    fn into_iter(self) -> EntriesIntoIter {
+        EntriesIntoIter(self)
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = &'a Entry;
+    type IntoIter = core::slice::Iter<'a, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

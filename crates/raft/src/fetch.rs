@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use stdx::{Instant, LogIndex};
 
-use crate::entry::Entry;
+use crate::entry::{Entries, Entry};
 use crate::raft::Raft;
 
 /// Names a [`Fetch`].
@@ -43,7 +43,7 @@ pub struct Fetched {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Committed {
     /// The entries; never empty.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// Questions to storage, and the entries for the state machine that came back.
@@ -114,9 +114,9 @@ impl Raft {
             return None;
         }
         let entries = match self.fetches.fetched.take() {
-            Some(entries) => entries,
+            Some(entries) => Entries::from(entries),
             None if from >= self.log.cached_from() => {
-                self.log.copy(from, to, self.config.apply_bytes_max)
+                self.log.run(from, to, self.config.apply_bytes_max)
             }
             None => {
                 if self.fetches.applying.is_none() {

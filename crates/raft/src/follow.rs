@@ -138,14 +138,11 @@ impl Raft {
             }
             known += 1;
         }
-        for entry in &append.entries[known..] {
-            let membership = match &entry.payload {
-                Payload::Membership(membership) => Some(Arc::clone(membership)),
-                Payload::Noop | Payload::Data(_) => None,
-            };
-            self.log.append(entry.clone());
-            if let Some(membership) = membership {
-                self.adopt_membership(entry.index, membership);
+        let new = append.entries.part(known, append.entries.len() - known);
+        self.log.append_batch(new.clone());
+        for entry in &new {
+            if let Payload::Membership(membership) = &entry.payload {
+                self.adopt_membership(entry.index, Arc::clone(membership));
             }
         }
         Fit::Through(through)

@@ -135,7 +135,7 @@ mod transfer;
 pub mod wire;
 
 pub use config::{Config, ConfigError, Lease, Valid};
-pub use entry::{Entries, Entry, HardState, LogBase, Payload, Restored};
+pub use entry::{Entries, EntriesIntoIter, Entry, HardState, LogBase, Payload, Restored};
 pub use error::{MembershipError, ProposeError, ReadError, TransferError};
 pub use event::{
     Event, Misbehaviour, ReadFailure, ReadToken, RoleKind, RoleReason, TransferOutcome,

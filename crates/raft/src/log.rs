@@ -3,8 +3,10 @@
 //!
 //! Terms are kept as runs: a log of a million entries in three terms costs three
 //! pairs, and that answers "which term is at i?" for the whole log without a disk.
-//! Bodies are kept in a ring for as long as somebody is likely to need them; the ring
-//! is always a suffix of the log, so position i is one subtraction away.
+//! Bodies are kept for as long as somebody is likely to need them, always a suffix of the
+//! log. They are kept as the batches they came in: what a leader proposed between two polls,
+//! what one message brought. The disk, every follower and the state machine mostly want just
+//! such a batch, and share it: an entry isn't copied on its way through a node.
 //!
 //! Backtracking works on the runs, too. Log matching (paper, section 5.3) says that two
 //! logs with the same term at the same index are equal up to there, so whoever searches
@@ -26,11 +28,28 @@ pub(crate) struct Log {
     // Invariant: indexes and terms both rise strictly.
     runs: VecDeque<(LogIndex, Term)>,
     last: LogIndex,
-    // Invariant: a suffix of the log, without gaps.
-    cache: VecDeque<Entry>,
+    /// The newest entries, in batches that follow each other.
+    // Invariant: together with `open` a suffix of the log, without gaps; none is empty.
+    batches: VecDeque<Batch>,
+    /// A leader's entries that nobody has asked for yet.
+    open: Vec<Entry>,
+    open_bytes: usize,
+    /// Bytes of all entries in memory.
     cache_bytes: usize,
-    /// The slice made last: the disk and all followers mostly want the same one.
-    shared: Option<(LogIndex, usize, Entries)>,
+}
+
+/// Entries that came together.
+#[derive(Debug)]
+struct Batch {
+    first: LogIndex,
+    entries: Entries,
+    bytes: usize,
+}
+
+impl Batch {
+    fn last(&self) -> LogIndex {
+        LogIndex::new(self.first.get() + self.entries.len() as u64 - 1)
+    }
 }
 
 impl Log {
@@ -44,13 +63,42 @@ impl Log {
             base,
             runs: runs.into(),
             last,
-            cache: VecDeque::new(),
+            batches: VecDeque::new(),
+            open: Vec::new(),
+            open_bytes: 0,
             cache_bytes: 0,
-            shared: None,
         }
     }
 
+    /// Appends an entry of this leader's own.
     pub(crate) fn append(&mut self, entry: Entry) {
+        self.extend_runs(&entry);
+        let bytes = entry.encoded_len();
+        self.cache_bytes += bytes;
+        self.open_bytes += bytes;
+        self.open.push(entry);
+    }
+
+    /// Appends entries of a message.
+    pub(crate) fn append_batch(&mut self, entries: Entries) {
+        self.seal();
+        let Some(first) = entries.first().map(|entry| entry.index) else {
+            return;
+        };
+        let mut bytes = 0;
+        for entry in &entries {
+            self.extend_runs(entry);
+            bytes += entry.encoded_len();
+        }
+        self.cache_bytes += bytes;
+        self.batches.push_back(Batch {
+            first,
+            entries,
+            bytes,
+        });
+    }
+
+    fn extend_runs(&mut self, entry: &Entry) {
         assert_eq!(entry.index, self.last.next(), "a log has no gaps");
         let last_term = self.last_term();
         assert!(entry.term >= last_term, "terms in a log never fall");
@@ -58,22 +106,47 @@ impl Log {
             self.runs.push_back((entry.index, entry.term));
         }
         self.last = entry.index;
-        self.cache_bytes += entry.encoded_len();
-        self.cache.push_back(entry);
+    }
+
+    /// Makes what was proposed until now a batch that can be shared.
+    fn seal(&mut self) {
+        let Some(first) = self.open.first().map(|entry| entry.index) else {
+            return;
+        };
+        // The next batch is likely to be about as long.
+        let room = self.open.len();
+        let open = core::mem::replace(&mut self.open, Vec::with_capacity(room));
+        let bytes = core::mem::take(&mut self.open_bytes);
+        self.batches.push_back(Batch {
+            first,
+            entries: Entries::from(open),
+            bytes,
+        });
     }
 
     /// Drops the entries from `from` on.
     pub(crate) fn truncate_from(&mut self, from: LogIndex) {
         assert!(from > self.base.index, "the base can't be truncated");
-        while self.cache.back().is_some_and(|entry| entry.index >= from) {
-            let entry = self.cache.pop_back().expect("the back was just looked at");
-            self.cache_bytes -= entry.encoded_len();
+        self.seal();
+        while self.batches.back().is_some_and(|batch| batch.first >= from) {
+            let batch = self
+                .batches
+                .pop_back()
+                .expect("the back was just looked at");
+            self.cache_bytes -= batch.bytes;
+        }
+        if let Some(batch) = self.batches.back_mut()
+            && batch.last() >= from
+        {
+            batch.entries = batch.entries.part(0, offset(batch.first, from));
+            self.cache_bytes -= batch.bytes;
+            batch.bytes = batch.entries.encoded_len();
+            self.cache_bytes += batch.bytes;
         }
         while self.runs.back().is_some_and(|&(first, _)| first >= from) {
             self.runs.pop_back();
         }
         self.last = self.last.min(from.previous());
-        self.shared = None;
     }
 
     /// Drops the entries through `base.index`, which must be in the log.
@@ -83,18 +156,25 @@ impl Log {
             Some(base.term),
             "the new base is in the log"
         );
+        self.seal();
         while self
-            .cache
+            .batches
             .front()
-            .is_some_and(|entry| entry.index <= base.index)
+            .is_some_and(|batch| batch.last() <= base.index)
         {
-            let entry = self
-                .cache
-                .pop_front()
-                .expect("the front was just looked at");
-            self.cache_bytes -= entry.encoded_len();
+            self.forget_oldest();
         }
         let first = base.index.next();
+        if let Some(batch) = self.batches.front_mut()
+            && batch.first < first
+        {
+            let skip = offset(batch.first, first);
+            batch.entries = batch.entries.part(skip, batch.entries.len() - skip);
+            batch.first = first;
+            self.cache_bytes -= batch.bytes;
+            batch.bytes = batch.entries.encoded_len();
+            self.cache_bytes += batch.bytes;
+        }
         let mut kept = None;
         while self.runs.front().is_some_and(|&(run, _)| run <= first) {
             kept = self.runs.pop_front();
@@ -104,7 +184,6 @@ impl Log {
         {
             self.runs.push_front((first, term));
         }
-        self.shared = None;
         self.base = base;
     }
 
@@ -113,22 +192,27 @@ impl Log {
         *self = Self::new(base.clone(), base.index, Vec::new());
     }
 
-    /// Forgets bodies before `keep_from`, oldest first, until `bytes_max` are left.
+    /// Forgets bodies before `keep_from`, oldest first and in whole batches, until
+    /// `bytes_max` are left.
     pub(crate) fn evict(&mut self, keep_from: LogIndex, bytes_max: usize) {
-        while self.cache_bytes > bytes_max {
-            match self.cache.front() {
-                Some(entry) if entry.index < keep_from => {
-                    self.cache_bytes -= entry.encoded_len();
-                    self.cache.pop_front();
-                }
-                Some(_) | None => break,
-            }
+        while self.cache_bytes > bytes_max
+            && self
+                .batches
+                .front()
+                .is_some_and(|batch| batch.last() < keep_from)
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.cache_bytes -= batch.bytes;
         }
     }
 
     /// Cached entries from `from` through `to` at most, `bytes_max` at most but at least
-    /// one; without a copy when the same slice was just asked for.
-    /// Also returns their bytes.
+    /// one, and their bytes. What lies in one batch is shared, not copied.
     pub(crate) fn slice(
         &mut self,
         from: LogIndex,
@@ -140,58 +224,110 @@ impl Log {
             "an entry before the cache needs a fetch"
         );
         assert!(from <= to, "an empty slice is never asked for");
-        if let Some((first, bytes, entries)) = &self.shared
-            && *first == from
-            && *bytes <= bytes_max
-            && entries.last().is_some_and(|entry| entry.index == to)
-        {
-            return (entries.clone(), *bytes);
+        self.seal();
+        let at = self.batch_at(from);
+        let batch = &self.batches[at];
+        if batch.first == from && batch.last() == to && batch.bytes <= bytes_max {
+            return (batch.entries.clone(), batch.bytes);
         }
-        let (count, bytes) = self.measure(from, to, bytes_max);
-        let start = self.position(from);
-        let entries: Entries = self.cache.range(start..start + count).cloned().collect();
-        self.shared = Some((from, bytes, entries.clone()));
-        (entries, bytes)
+        let (count, bytes) = self.measure(at, from, to, bytes_max);
+        let skip = offset(batch.first, from);
+        if skip + count <= batch.entries.len() {
+            return (batch.entries.part(skip, count), bytes);
+        }
+        let following = self
+            .batches
+            .range(at..)
+            .flat_map(|batch| batch.entries.iter());
+        (following.skip(skip).take(count).cloned().collect(), bytes)
     }
 
-    /// Copies of cached entries, for the state machine.
-    pub(crate) fn copy(&self, from: LogIndex, to: LogIndex, bytes_max: usize) -> Vec<Entry> {
-        let (count, _) = self.measure(from, to, bytes_max);
-        let start = self.position(from);
-        self.cache.range(start..start + count).cloned().collect()
-    }
-
-    fn measure(&self, from: LogIndex, to: LogIndex, bytes_max: usize) -> (usize, usize) {
-        let start = self.position(from);
-        let end = self.position(to) + 1;
-        let mut bytes = 0;
-        let mut count = 0;
-        for entry in self.cache.range(start..end) {
-            let len = entry.encoded_len();
-            if count > 0 && bytes + len > bytes_max {
-                break;
+    /// How many entries from `from` on fit, and their bytes.
+    fn measure(
+        &self,
+        batch: usize,
+        from: LogIndex,
+        to: LogIndex,
+        bytes_max: usize,
+    ) -> (usize, usize) {
+        let mut skip = offset(self.batches[batch].first, from);
+        let (mut count, mut bytes) = (0, 0);
+        for batch in self.batches.range(batch..) {
+            for entry in &batch.entries[skip..] {
+                let len = entry.encoded_len();
+                if entry.index > to || (count > 0 && bytes + len > bytes_max) {
+                    return (count, bytes);
+                }
+                count += 1;
+                bytes += len;
             }
-            bytes += len;
-            count += 1;
+            skip = 0;
         }
         (count, bytes)
     }
 
-    fn position(&self, index: LogIndex) -> usize {
-        usize::try_from(index.get() - self.cached_from().get()).expect("the cache fits memory")
+    /// Cached entries from `from` through `to` at most, as many as can be had without a
+    /// copy: for the state machine.
+    pub(crate) fn run(&mut self, from: LogIndex, to: LogIndex, bytes_max: usize) -> Entries {
+        self.seal();
+        let last = self.batches[self.batch_at(from)].last();
+        self.slice(from, to.min(last), bytes_max).0
+    }
+
+    /// The batch that holds a cached, sealed entry.
+    fn batch_at(&self, index: LogIndex) -> usize {
+        match self.batches.back() {
+            Some(newest) if index >= newest.first => self.batches.len() - 1,
+            _ => self.batches.partition_point(|batch| batch.first <= index) - 1,
+        }
     }
 
     /// A cached entry.
     pub(crate) fn cached(&self, index: LogIndex) -> Option<&Entry> {
-        if index < self.cached_from() {
+        if index < self.cached_from() || index > self.last {
             return None;
         }
-        self.cache.get(self.position(index))
+        match self.open.first() {
+            Some(first) if index >= first.index => self.open.get(offset(first.index, index)),
+            _ => {
+                let batch = &self.batches[self.batch_at(index)];
+                batch.entries.get(offset(batch.first, index))
+            }
+        }
+    }
+
+    /// Bytes of the cached entries from `from` through `to`.
+    pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
+        let wanted = |entry: &&Entry| entry.index >= from && entry.index <= to;
+        let mut bytes: usize = self
+            .open
+            .iter()
+            .filter(wanted)
+            .map(Entry::encoded_len)
+            .sum();
+        for batch in self.batches.iter().rev() {
+            if batch.last() < from {
+                break;
+            }
+            bytes += if batch.first >= from && batch.last() <= to {
+                batch.bytes
+            } else {
+                batch
+                    .entries
+                    .iter()
+                    .filter(wanted)
+                    .map(Entry::encoded_len)
+                    .sum()
+            };
+        }
+        bytes
     }
 
     /// The first index whose body is in memory; beyond the end if none is.
     pub(crate) fn cached_from(&self) -> LogIndex {
-        LogIndex::new(self.last.get() + 1 - self.cache.len() as u64)
+        let oldest = self.batches.front().map(|batch| batch.first);
+        let open = || self.open.first().map(|entry| entry.index);
+        oldest.or_else(open).unwrap_or_else(|| self.last.next())
     }
 
     pub(crate) const fn base(&self) -> &LogBase {
@@ -266,25 +402,34 @@ impl Log {
             self.cached_from() > self.base.index,
             "the base is not cached"
         );
-        if let (Some(front), Some(back)) = (self.cache.front(), self.cache.back()) {
-            assert_eq!(
-                front.index,
-                self.cached_from(),
-                "the cache begins where it says"
-            );
-            assert_eq!(back.index, self.last, "the cache ends where the log ends");
-            assert_eq!(
-                self.term_at(back.index),
-                Some(back.term),
-                "runs tell the truth"
-            );
-            assert_eq!(
-                self.term_at(front.index),
-                Some(front.term),
-                "runs tell the truth"
-            );
+        if let (Some(front), Some(back)) = (self.batches.front(), self.batches.back()) {
+            for batch in [front, back] {
+                let (first, last) = (batch.entries.first(), batch.entries.last());
+                let (first, last) = first.zip(last).expect("a batch is never empty");
+                assert_eq!(first.index, batch.first, "a batch begins where it says");
+                assert_eq!(
+                    self.term_at(first.index),
+                    Some(first.term),
+                    "runs tell the truth"
+                );
+                assert_eq!(
+                    self.term_at(last.index),
+                    Some(last.term),
+                    "runs tell the truth"
+                );
+            }
+            let open = self
+                .open
+                .first()
+                .map_or_else(|| self.last.next(), |entry| entry.index);
+            assert_eq!(back.last().next(), open, "batches have no gap behind them");
         }
     }
+}
+
+/// How far `index` is behind `first`.
+fn offset(first: LogIndex, index: LogIndex) -> usize {
+    usize::try_from(index.distance_from(first)).expect("what is in memory can be counted")
 }
 
 /// The memberships of a log, one for each place where they changed.
@@ -433,9 +578,50 @@ mod tests {
     }
 
     #[test]
+    fn slices_across_batches_are_what_the_log_says() {
+        for cuts in 0..16_u64 {
+            let mut log = log(&[]);
+            for index in 1..=5_u64 {
+                let (index, term) = (LogIndex::new(index), Term::new(1));
+                log.append(Entry {
+                    index,
+                    term,
+                    payload: Payload::Noop,
+                });
+                if cuts & (1 << (index.get() - 1)) != 0 {
+                    log.seal();
+                }
+                log.check_invariants();
+            }
+            for from in 1..=5_u64 {
+                for to in from..=5 {
+                    let (first, last) = (LogIndex::new(from), LogIndex::new(to));
+                    let (entries, bytes) = log.slice(first, last, usize::MAX);
+                    let indexes: Vec<u64> = entries.iter().map(|entry| entry.index.get()).collect();
+                    assert_eq!(indexes, (from..=to).collect::<Vec<_>>());
+                    assert_eq!(bytes, entries.encoded_len());
+                    assert_eq!(bytes, log.bytes_between(first, last));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn eviction_spares_what_must_stay() {
-        let mut log = log(&[1, 1, 1, 1]);
-        log.evict(LogIndex::new(3), 0);
+        let mut log = log(&[1, 1]);
+        log.seal();
+        for index in 3..=4 {
+            let (index, term) = (LogIndex::new(index), Term::new(1));
+            log.append(Entry {
+                index,
+                term,
+                payload: Payload::Noop,
+            });
+        }
+        log.seal();
+        log.evict(LogIndex::new(2), 0);
+        assert_eq!(log.cached_from(), LogIndex::new(1), "batches go whole");
+        log.evict(LogIndex::new(4), 0);
         assert_eq!(log.cached_from(), LogIndex::new(3));
         log.check_invariants();
         log.evict(LogIndex::new(9), 0);

@@ -9,9 +9,9 @@
 //! Two conditions are easy to forget:
 //! * A leader knows what is committed only once an entry of its own term is (trap 2).
 //!   Reads wait for that.
-//! * A leader that answers reads by its lease serves what it has *applied*. Were a follower
-//!   told an index that the leader hasn't applied itself, two reads in a row could see new
-//!   state and then old. So an answer leaves only when the leader stands there, too.
+//! * A leader that answers reads by its lease serves what it has *applied*. A follower that
+//!   was told the commit index may have applied more, and shown it. So a lease counts only
+//!   where everything committed is applied, too ([`Raft::read_floor`]).
 
 use core::mem;
 use std::collections::VecDeque;
@@ -61,7 +61,7 @@ struct Asked {
 pub(crate) struct Readers {
     /// Confirmed: they wait until this node has applied their index.
     // Invariant: indexes never fall, except between leaders, which costs only waiting.
-    confirmed: VecDeque<(LogIndex, Reader)>,
+    confirmed: VecDeque<(LogIndex, ReadToken)>,
     /// At a follower: to be forwarded with the next poll.
     forming: Vec<ReadToken>,
     /// Forwarded, oldest first.
@@ -217,29 +217,24 @@ impl Raft {
         }
     }
 
-    /// The read may be served from `index` on.
+    /// The read may be served from `index` on, wherever that is applied.
     fn confirm(&mut self, index: LogIndex, reader: Reader) {
-        if self.applied >= index {
-            self.answer_read(index, reader);
-        } else {
-            self.readers.confirmed.push_back((index, reader));
+        match reader {
+            Reader::Remote { node, batch } => self.reply_to_reader(node, batch, Some(index)),
+            Reader::Local(token) if self.applied >= index => {
+                self.emit(Event::ReadReady { token, index });
+            }
+            Reader::Local(token) => self.readers.confirmed.push_back((index, token)),
         }
     }
 
     /// More is applied: some reads may be served.
     pub(crate) fn answer_applied_reads(&mut self) {
-        while let Some(&(index, reader)) = self.readers.confirmed.front()
+        while let Some(&(index, token)) = self.readers.confirmed.front()
             && index <= self.applied
         {
             self.readers.confirmed.pop_front();
-            self.answer_read(index, reader);
-        }
-    }
-
-    fn answer_read(&mut self, index: LogIndex, reader: Reader) {
-        match reader {
-            Reader::Local(token) => self.emit(Event::ReadReady { token, index }),
-            Reader::Remote { node, batch } => self.reply_to_reader(node, batch, Some(index)),
+            self.emit(Event::ReadReady { token, index });
         }
     }
 

@@ -330,9 +330,9 @@ impl Raft {
         if index <= self.commit || !own_term {
             return;
         }
-        for at in self.commit.next().max(leader.term_start.next()).get()..=index.get() {
-            let entry = self.log.cached(LogIndex::new(at));
-            let bytes = entry.map_or(0, crate::Entry::encoded_len);
+        let from = self.commit.max(leader.term_start).next();
+        if from <= index {
+            let bytes = self.log.bytes_between(from, index);
             leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
         }
         leader.dirty = true;

@@ -326,11 +326,14 @@ impl Cluster {
         {
             busy = true;
             let durable = raft.durable();
-            for entry in committed.entries {
+            for entry in &committed.entries {
                 assert!(entry.index <= durable, "only durable entries are applied");
                 let index = entry.index;
                 let known = self.committed.entry(index).or_insert_with(|| entry.clone());
-                assert_eq!(*known, entry, "state machine safety: {id} applies the same");
+                assert_eq!(
+                    *known, *entry,
+                    "state machine safety: {id} applies the same"
+                );
                 let node = self.nodes.get_mut(&id).unwrap();
                 if let Payload::Data(data) = &entry.payload {
                     node.state.push(String::from_utf8_lossy(data).into_owned());
