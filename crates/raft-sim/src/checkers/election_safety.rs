@@ -24,11 +24,11 @@ impl ElectionSafety {
             self.vote(term, seen.id, candidate)?;
         }
         let raft = seen.node.raft();
-        match raft.role() {
-            RoleKind::Candidate => self.vote(raft.term(), seen.id, seen.id),
-            RoleKind::Leader => self.leader(seen),
-            RoleKind::Follower | RoleKind::PreCandidate => Ok(()),
+        // A candidate's own vote isn't counted before it is durable: only a leader's was.
+        if raft.role() == RoleKind::Leader {
+            self.leader(seen)?;
         }
+        Ok(())
     }
 
     fn vote(&mut self, term: Term, voter: NodeId, candidate: NodeId) -> Result<(), Violation> {
