@@ -57,7 +57,6 @@ impl Checkers {
     ///
     /// The first property that doesn't hold.
     pub fn observe(&mut self, seen: Seen<'_>, nodes: &impl Nodes) -> Result<(), Violation> {
-        seen.node.raft().check_invariants();
         self.election_safety.observe(seen)?;
         self.log_matching.observe(seen)?;
         self.state_machine_safety.observe(seen)?;
@@ -66,10 +65,11 @@ impl Checkers {
         self.membership.observe(seen)
     }
 
-    /// A node's process ended: what was remembered of it for comparing ends too.
-    pub fn forget(&mut self, id: NodeId) {
+    /// A node's process ended: what was remembered of it for comparing ends too. Says
+    /// whether there was anything.
+    pub fn forget(&mut self, id: NodeId) -> bool {
         self.state_machine_safety.forget(id);
-        self.replication.forget(id);
+        self.replication.forget(id)
     }
 
     /// What was applied at an index, by whichever node was first.

@@ -1,6 +1,7 @@
 //! Clients: each does one operation at a time, and every answer goes into the history
 //! that the linearizability checker judges.
 
+use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
@@ -31,6 +32,34 @@ pub struct Served {
     pub unknown: u64,
     /// Operations that were refused or lost for sure.
     pub refused: u64,
+}
+
+impl Served {
+    /// Adds another run's counts.
+    pub const fn add(&mut self, other: Self) {
+        self.writes += other.writes;
+        self.lease_reads += other.lease_reads;
+        self.quorum_reads += other.quorum_reads;
+        self.unknown += other.unknown;
+        self.refused += other.refused;
+    }
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            writes,
+            lease_reads,
+            quorum_reads,
+            unknown,
+            refused,
+        } = self;
+        write!(
+            f,
+            "{writes} writes, {lease_reads} lease reads, {quorum_reads} quorum reads, \
+             {unknown} unknown, {refused} refused"
+        )
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +149,7 @@ impl Clients {
         leader: Option<NodeId>,
     ) -> Result<(), Violation> {
         let hosts: Vec<NodeId> = cluster.world.hosts().collect();
+        let stale = cluster.stale_leader();
         let clients = &mut cluster.clients;
         if clients.pending[client].is_some() {
             return Ok(());
@@ -127,8 +157,10 @@ impl Clients {
         let number = clients.next_number;
         clients.next_number += 1;
         let random = hosts[clients.prng.index(hosts.len())];
-        let target = match leader {
-            Some(leader) if clients.prng.chance(4, 5) => leader,
+        // Most clients know the leader; some still talk to one that was replaced.
+        let target = match (clients.prng.below(10), leader) {
+            (0..6, Some(leader)) => leader,
+            (6..8, _) => stale.unwrap_or(random),
             _ => random,
         };
         let pending = Pending {

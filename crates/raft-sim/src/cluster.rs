@@ -8,6 +8,7 @@ use stdx::{Instant, NodeId};
 
 use crate::checkers::{Checkers, Nodes, Seen};
 use crate::clients::Clients;
+use crate::coverage::Coverage;
 use crate::node::{NodeConfig, RaftNode};
 use crate::operations;
 use crate::options::Options;
@@ -42,6 +43,8 @@ pub struct Cluster {
     pub checkers: Checkers,
     /// The clients and what they were told.
     pub clients: Clients,
+    /// What happened so far.
+    pub coverage: Coverage,
     options: Options,
     /// Nodes whose disk rotted: they stay down.
     rotten: Vec<NodeId>,
@@ -94,6 +97,7 @@ impl Cluster {
             world,
             checkers: Checkers::default(),
             clients: Clients::new(seed, options),
+            coverage: Coverage::default(),
             options: options.clone(),
             rotten: Vec::new(),
             faults_on: true,
@@ -112,7 +116,7 @@ impl Cluster {
             None => return self.verdict().map(|()| None),
             Some(Step::Node(id)) => self.observe(id),
             Some(Step::Stopped(id, _)) => {
-                self.checkers.forget(id);
+                self.forget(id);
                 let supervised = Duration::from_millis(500);
                 self.world.schedule(supervised, Task::Start(id));
             }
@@ -155,6 +159,17 @@ impl Cluster {
             .map(|(id, _)| id)
     }
 
+    /// A running node that believes that it leads, of the oldest term.
+    #[must_use]
+    pub fn stale_leader(&self) -> Option<NodeId> {
+        let leaders = self.world.processes().filter(|&(id, node)| {
+            node.raft().role() == RoleKind::Leader && self.world.liveness(id) == Liveness::Up
+        });
+        leaders
+            .min_by_key(|(_, node)| node.raft().term())
+            .map(|(id, _)| id)
+    }
+
     /// What the run is made of.
     #[must_use]
     pub const fn options(&self) -> &Options {
@@ -164,7 +179,7 @@ impl Cluster {
     /// Kills a node.
     pub fn crash(&mut self, id: NodeId) {
         self.world.crash(id);
-        self.checkers.forget(id);
+        self.forget(id);
     }
 
     /// Starts a node; one that refuses to is out for good, which is right only if its log
@@ -229,7 +244,7 @@ impl Cluster {
     /// Looks at a node that may have changed.
     pub fn observe(&mut self, id: NodeId) {
         if self.world.liveness(id) == Liveness::Down {
-            self.checkers.forget(id);
+            self.forget(id);
             return;
         }
         let Some(outputs) = self.world.act(id, |node, _| node.take_outputs()) else {
@@ -238,6 +253,10 @@ impl Cluster {
         let Some(node) = self.world.process(id) else {
             return;
         };
+        if self.options.core_checks {
+            node.raft().check_invariants();
+        }
+        self.coverage.hear(&outputs);
         let seen = Seen {
             id,
             node,
@@ -284,6 +303,10 @@ impl Cluster {
             }
             Task::GiveUp(client, number) => self.clients.give_up(&mut self.world, client, number),
         }
+    }
+
+    fn forget(&mut self, id: NodeId) {
+        self.coverage.deaths += u64::from(self.checkers.forget(id));
     }
 
     fn observe_all(&mut self) {

@@ -10,6 +10,7 @@
 pub mod checkers;
 mod clients;
 mod cluster;
+mod coverage;
 mod machine;
 mod node;
 pub mod operations;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use clients::{Clients, Served};
 pub use cluster::{Cluster, Task, node_id};
+pub use coverage::Coverage;
 pub use machine::{Command, Machine};
 pub use node::{Appended, Applied, NodeConfig, Outputs, RaftNode, WriteEnd, is_data};
 pub use options::{Options, SYSTEM_KINDS};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use raft::{Membership, MembershipChange};
+use raft::{LogBase, Membership, MembershipChange};
 use sim::{Fault, Liveness, PlanStep, Who};
 use stdx::{LogIndex, NodeId};
 
@@ -39,6 +39,7 @@ fn operate(cluster: &mut Cluster, leader: NodeId, kind: &str, draw: u64) {
                 node.input(context, |raft, now| raft.transfer_leadership(now, to))
             });
         }
+        "wipe" => wipe(cluster, leader, draw),
         "snapshot" => {
             let id = pick(&hosts(cluster), draw).unwrap_or(leader);
             cluster.act(id, crate::node::RaftNode::take_snapshot);
@@ -68,6 +69,29 @@ pub fn propose_change(cluster: &mut Cluster, leader: NodeId, change: &Membership
         cluster.fail(violation);
     }
     true
+}
+
+/// A machine that is no longer a member is set up anew under its old name.
+fn wipe(cluster: &mut Cluster, leader: NodeId, draw: u64) {
+    let Some(node) = cluster.world.process(leader) else {
+        return;
+    };
+    let members = node.raft().membership().members();
+    let outside: Vec<NodeId> = hosts(cluster)
+        .into_iter()
+        .filter(|id| !members.contains(id))
+        .collect();
+    let Some(id) = pick(&outside, draw) else {
+        return;
+    };
+    cluster.crash(id);
+    if let Some(disk) = cluster.world.disk(id) {
+        disk.wipe();
+    }
+    if let Some(config) = cluster.world.config(id) {
+        config.bootstrap = LogBase::default();
+    }
+    cluster.start(id);
 }
 
 /// The newest membership entry in a node's log.

@@ -8,8 +8,8 @@ use sim::{Delay, DiskOptions, LongReorder, NetworkOptions, Weights};
 use stdx::Prng;
 
 /// The faults and operations that only Raft knows; see [`crate::operations`].
-pub const SYSTEM_KINDS: [&str; 7] = [
-    "transfer", "learner", "promote", "demote", "remove", "replace", "snapshot",
+pub const SYSTEM_KINDS: [&str; 8] = [
+    "transfer", "learner", "promote", "demote", "remove", "replace", "snapshot", "wipe",
 ];
 
 /// Everything about a run that isn't its seed. Drawn, printed, and changed by tests that
@@ -52,6 +52,8 @@ pub struct Options {
     pub liveness: Duration,
     /// Whether a minority stays down when the rest is healed.
     pub heal_quorum_only: bool,
+    /// Whether the core's own check of its state counts as a checker.
+    pub core_checks: bool,
     /// Stop after so many steps of the world.
     pub steps_max: Option<u64>,
 }
@@ -73,6 +75,8 @@ impl Options {
                 weights = weights.with(kind, 0);
             }
         }
+        // Coming back under the old name without the old data is against the rules.
+        weights = weights.with("wipe", 0);
         // A rotten log is a machine lost for good: not while members change too.
         if changes_members || prng.chance(1, 2) {
             weights = weights.with("bit-flip", 0);
@@ -115,6 +119,7 @@ impl Options {
             safety: Duration::from_secs(20),
             liveness: timeout * 20 + Duration::from_secs(20),
             heal_quorum_only: !changes_members && prng.chance(1, 2),
+            core_checks: true,
             steps_max: None,
             raft,
         }
@@ -149,6 +154,7 @@ fn draw_network(prng: &mut Prng) -> NetworkOptions {
         duplicate_per_mille,
         long_reorder,
         ordered: prng.chance(1, 2),
+        outruns_cuts: prng.chance(1, 2),
     }
 }
 

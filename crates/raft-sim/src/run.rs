@@ -12,6 +12,7 @@ use stdx::{Instant, NodeId, Prng};
 use crate::checkers::check_history;
 use crate::clients::Served;
 use crate::cluster::{Cluster, Task, node_id};
+use crate::coverage::Coverage;
 use crate::options::Options;
 
 /// Runs that shrinking may cost.
@@ -30,24 +31,18 @@ pub struct Summary {
     pub ended: Instant,
     /// What clients were told.
     pub served: Served,
+    /// What happened.
+    pub coverage: Coverage,
     /// How long the healed cluster took to converge and serve.
     pub healed_in: Duration,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Served {
-            writes,
-            lease_reads,
-            quorum_reads,
-            unknown,
-            refused,
-        } = self.served;
         write!(
             f,
-            "hash {:#018x}, {} events, {} virtual, {writes} writes, {lease_reads} lease reads, \
-             {quorum_reads} quorum reads, {unknown} unknown, {refused} refused, healed in {:?}",
-            self.hash, self.events, self.ended, self.healed_in
+            "hash {:#018x}, {} events, {} virtual, healed in {:?}\n{}\n{}",
+            self.hash, self.events, self.ended, self.healed_in, self.served, self.coverage
         )
     }
 }
@@ -127,6 +122,7 @@ pub fn run_plan(
                 events: cluster.world.trace().events(),
                 ended: cluster.world.now(),
                 served: cluster.clients.served(),
+                coverage: cluster.coverage,
                 healed_in,
             });
         }

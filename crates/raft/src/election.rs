@@ -266,12 +266,15 @@ impl Raft {
         voters
     }
 
+    /// Whether a candidate's log may lead: it has everything that is committed here.
+    fn is_fit(&self, last_index: LogIndex, last_term: Term) -> bool {
+        self.log.is_up_to_date(last_index, last_term) || planted!(self.config, VoteForStaleLog)
+    }
+
     pub(crate) fn on_request_pre_vote(&mut self, from: NodeId, request: RequestPreVote) {
         let granted = request.term > self.hard_state.term
             && !self.refuses_votes(None)
-            && self
-                .log
-                .is_up_to_date(request.last_index, request.last_term);
+            && self.is_fit(request.last_index, request.last_term);
         let term = if granted {
             request.term
         } else {
@@ -314,10 +317,7 @@ impl Raft {
         let term = self.hard_state.term;
         let free = self.hard_state.vote.is_none_or(|vote| vote == from)
             || planted!(self.config, SecondVote);
-        let fit = self
-            .log
-            .is_up_to_date(request.last_index, request.last_term)
-            || planted!(self.config, VoteForStaleLog);
+        let fit = self.is_fit(request.last_index, request.last_term);
         let granted = request.term == term
             && free
             && fit

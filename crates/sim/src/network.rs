@@ -58,6 +58,8 @@ pub struct NetworkOptions {
     pub long_reorder: Option<LongReorder>,
     /// Whether a link keeps the order of its messages, as a TCP stream does.
     pub ordered: bool,
+    /// Whether messages that are under way when their link is cut still arrive.
+    pub outruns_cuts: bool,
 }
 
 impl NetworkOptions {
@@ -71,6 +73,7 @@ impl NetworkOptions {
         duplicate_per_mille: 0,
         long_reorder: None,
         ordered: true,
+        outruns_cuts: false,
     };
 
     /// labrpc's unreliable network: 0 to 26 ms, one message in ten lost.
@@ -83,6 +86,7 @@ impl NetworkOptions {
         duplicate_per_mille: 0,
         long_reorder: None,
         ordered: false,
+        outruns_cuts: false,
     };
 }
 
@@ -176,9 +180,9 @@ impl Network {
         }
     }
 
-    /// Whether a message that was under way arrives: not if the link was cut meanwhile.
+    /// Whether a message that was under way arrives, though its link may be cut by now.
     pub fn arrives(&mut self, from: NodeId, to: NodeId) -> bool {
-        let arrives = self.connected(from, to);
+        let arrives = self.options.outruns_cuts || self.connected(from, to);
         if !arrives {
             self.counters.entry((from, to)).or_default().lost += 1;
         }

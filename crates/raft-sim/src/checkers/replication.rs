@@ -41,8 +41,8 @@ impl Replication {
         }
     }
 
-    pub(super) fn forget(&mut self, id: NodeId) {
-        self.committed.remove(&id);
+    pub(super) fn forget(&mut self, id: NodeId) -> bool {
+        self.committed.remove(&id).is_some()
     }
 }
 

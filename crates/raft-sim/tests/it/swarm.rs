@@ -1,14 +1,14 @@
 //! Drawn options and drawn faults: some seeds always, and every seed that ever failed.
 
-use raft_sim::{RunOptions, Served, run_seed};
+use raft_sim::{Coverage, RunOptions, Served, Summary, run_seed};
 
 /// Seeds that run in every test.
 const SEEDS: core::ops::Range<u64> = 0x5eed_0000..0x5eed_0010;
 
 #[track_caller]
-fn passes(seed: u64) -> Served {
+fn passes(seed: u64) -> Summary {
     match run_seed(seed, RunOptions::default()) {
-        Ok(summary) => summary.served,
+        Ok(summary) => summary,
         Err(failure) => panic!("{failure}"),
     }
 }
@@ -16,18 +16,23 @@ fn passes(seed: u64) -> Served {
 #[test]
 fn sixteen_seeds_pass() {
     let mut total = Served::default();
+    let mut coverage = Coverage::default();
     for seed in SEEDS {
-        let served = passes(seed);
-        total.writes += served.writes;
-        total.lease_reads += served.lease_reads;
-        total.quorum_reads += served.quorum_reads;
-        total.unknown += served.unknown;
+        let summary = passes(seed);
+        total.add(summary.served);
+        coverage.add(summary.coverage);
     }
     // A run in which nothing is served proves nothing.
     assert!(total.writes > 500, "{total:?}");
     assert!(total.lease_reads > 100, "{total:?}");
     assert!(total.quorum_reads > 100, "{total:?}");
     assert!(total.unknown > 10, "{total:?}");
+    assert!(coverage.elections > 50, "{coverage}");
+    assert!(coverage.truncations > 5, "{coverage}");
+    assert!(coverage.snapshots > 2, "{coverage}");
+    assert!(coverage.changes > 20, "{coverage}");
+    assert!(coverage.transfers > 5, "{coverage}");
+    assert!(coverage.deaths > 20, "{coverage}");
 }
 
 #[test]
