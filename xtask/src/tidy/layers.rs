@@ -150,6 +150,7 @@ const LAYERS: &[Layer] = &[
             "stdx",
             "tokio",
             "toml",
+            "tonic",
             "tracing",
             "tracing-subscriber",
             "wal",
