@@ -2,14 +2,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use kv_proto::kv::v1 as proto;
-use proto::compare_and_set_request::Expected;
-use proto::put_request::Expiry;
+use kv::client::{Consistency, Expected, Expiry, Listing};
 
-use crate::client::{Client, ClientArgs};
+use crate::client::{ClientArgs, committed, refused};
 use crate::error::Hint;
 
 /// What a comparison or a look-up answers: no.
@@ -35,15 +34,9 @@ pub(crate) struct GetArgs {
 }
 
 pub(crate) async fn get(args: GetArgs) -> Result<ExitCode> {
-    let request = proto::GetRequest {
-        key: args.key.clone().into(),
-        consistency: consistency(args.stale),
-    };
-    let mut client = Client::new(&args.client)?;
-    let reply = client
-        .kv(async |mut kv| Ok(kv.get(request.clone()).await?.into_inner()))
-        .await?;
-    let Some(value) = reply.value else {
+    let client = args.client.connect()?;
+    let found = client.get(args.key.clone(), consistency(args.stale)).await;
+    let Some(value) = found.map_err(|failed| refused(&failed))? else {
         eprintln!("{:?} does not exist", args.key);
         return Ok(ExitCode::from(NO));
     };
@@ -78,32 +71,22 @@ pub(crate) struct PutArgs {
 }
 
 pub(crate) async fn put(args: PutArgs) -> Result<ExitCode> {
-    let expiry = args.expire.map(expire_after).transpose()?;
-    let request = proto::PutRequest {
-        key: args.key.into(),
-        value: value_bytes(args.value)?.into(),
-        expiry,
-    };
-    let mut client = Client::new(&args.client)?;
-    client
-        .kv(async |mut kv| Ok(kv.put(request.clone()).await?.into_inner()))
-        .await?;
+    let expiry = args.expire.map_or(Ok(Expiry::Never), expire_after)?;
+    let (client, value) = (args.client.connect()?, value_bytes(args.value)?);
+    committed(client.put(args.key, value, expiry).await)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn expire_after(seconds: f64) -> Result<Expiry> {
-    let duration = std::time::Duration::try_from_secs_f64(seconds);
-    let ms = duration
+    let time = Duration::try_from_secs_f64(seconds)
         .ok()
-        .and_then(|d| u64::try_from(d.as_millis()).ok())
-        .filter(|ms| *ms > 0);
-    let ms = ms.with_context(|| {
+        .filter(|time| time.as_millis() > 0);
+    time.map(Expiry::After).with_context(|| {
         Hint::new(
             format!("--expire {seconds}"),
             "write seconds above 0, such as 2.5",
         )
-    })?;
-    Ok(Expiry::ExpireAfterMs(ms))
+    })
 }
 
 /// Add to the end of a value.
@@ -118,15 +101,9 @@ pub(crate) struct AppendArgs {
 }
 
 pub(crate) async fn append(args: AppendArgs) -> Result<ExitCode> {
-    let request = proto::AppendRequest {
-        key: args.key.into(),
-        value: value_bytes(args.value)?.into(),
-    };
-    let mut client = Client::new(&args.client)?;
-    let reply = client
-        .kv(async |mut kv| Ok(kv.append(request.clone()).await?.into_inner()))
-        .await?;
-    writeln!(io::stdout(), "{}", reply.length)?;
+    let (client, value) = (args.client.connect()?, value_bytes(args.value)?);
+    let length = committed(client.append(args.key, value).await)?;
+    writeln!(io::stdout(), "{length}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -140,15 +117,10 @@ pub(crate) struct DelArgs {
 }
 
 pub(crate) async fn del(args: DelArgs) -> Result<ExitCode> {
-    let request = proto::DeleteRequest {
-        keys: args.keys.into_iter().map(Into::into).collect(),
-    };
-    let mut client = Client::new(&args.client)?;
-    let reply = client
-        .kv(async |mut kv| Ok(kv.delete(request.clone()).await?.into_inner()))
-        .await?;
-    writeln!(io::stdout(), "{}", reply.deleted)?;
-    Ok(if reply.deleted > 0 {
+    let keys = args.keys.into_iter().map(Into::into).collect();
+    let deleted = committed(args.client.connect()?.delete(keys).await)?;
+    writeln!(io::stdout(), "{deleted}")?;
+    Ok(if deleted > 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(NO)
@@ -165,8 +137,8 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
     /// Start after this key
-    #[arg(long, default_value = "", value_name = "KEY")]
-    after: String,
+    #[arg(long, value_name = "KEY")]
+    after: Option<String>,
     /// Leave the values out
     #[arg(long)]
     keys_only: bool,
@@ -179,36 +151,35 @@ pub(crate) struct ListArgs {
 
 /// Prints one key in a line; the value follows after a tab.
 pub(crate) async fn list(args: ListArgs) -> Result<ExitCode> {
-    let mut client = Client::new(&args.client)?;
+    let client = args.client.connect()?;
     let mut left = args.limit.unwrap_or(u64::MAX);
-    let mut after = args.after.into_bytes();
+    let mut listing = Listing {
+        prefix: args.prefix.into(),
+        after: args.after.map(Into::into),
+        limit: None,
+        keys_only: args.keys_only,
+        consistency: consistency(args.stale),
+    };
     let mut out = io::BufWriter::new(io::stdout().lock());
     while left > 0 {
-        let request = proto::ListRequest {
-            prefix: args.prefix.clone().into(),
-            after: after.into(),
-            limit: u32::try_from(left).unwrap_or(PAGE).min(PAGE),
-            keys_only: args.keys_only,
-            consistency: consistency(args.stale),
-        };
+        listing.limit = Some(u32::try_from(left).unwrap_or(PAGE).min(PAGE));
         let page = client
-            .kv(async |mut kv| Ok(kv.list(request.clone()).await?.into_inner()))
-            .await?;
-        for entry in &page.entries {
-            write!(out, "{}", entry.key.escape_ascii())?;
-            if let Some(value) = &entry.value
-                && !args.keys_only
-            {
+            .list(&listing)
+            .await
+            .map_err(|failed| refused(&failed))?;
+        for (key, value) in &page.entries {
+            write!(out, "{}", key.escape_ascii())?;
+            if let Some(value) = value {
                 write!(out, "\t{}", value.value.escape_ascii())?;
             }
             writeln!(out)?;
         }
         out.flush()?;
         left = left.saturating_sub(page.entries.len() as u64);
-        if page.next.is_empty() {
+        if page.next.is_none() {
             break;
         }
-        after = page.next.to_vec();
+        listing.after = page.next;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -246,19 +217,17 @@ pub(crate) async fn cas(args: CasArgs) -> Result<ExitCode> {
         expect_version,
         expect_absent: _,
     } = args.expectation;
-    let expected = expect
-        .map(|value| Expected::ExpectedValue(value.into()))
-        .or_else(|| expect_version.map(Expected::Version));
-    let request = proto::CompareAndSetRequest {
-        key: args.key.clone().into(),
-        value: value_bytes(args.value)?.into(),
-        expected,
+    let expected = match (expect, expect_version) {
+        (Some(value), _) => Expected::Value(value.into()),
+        (None, Some(version)) => Expected::Version(version),
+        (None, None) => Expected::Absent,
     };
-    let mut client = Client::new(&args.client)?;
-    let reply = client
-        .kv(async |mut kv| Ok(kv.compare_and_set(request.clone()).await?.into_inner()))
-        .await?;
-    if !reply.stored {
+    let (client, value) = (args.client.connect()?, value_bytes(args.value)?);
+    if !committed(
+        client
+            .compare_and_set(args.key.clone(), expected, value)
+            .await,
+    )? {
         eprintln!("{:?} holds something else: nothing was stored", args.key);
         return Ok(ExitCode::from(NO));
     }
@@ -277,11 +246,10 @@ fn value_bytes(argument: String) -> Result<Vec<u8>> {
     Ok(value)
 }
 
-fn consistency(stale: bool) -> i32 {
-    let consistency = if stale {
-        proto::Consistency::Stale
+fn consistency(stale: bool) -> Consistency {
+    if stale {
+        Consistency::Stale
     } else {
-        proto::Consistency::Linearizable
-    };
-    consistency.into()
+        Consistency::Linearizable
+    }
 }

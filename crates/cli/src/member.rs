@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use kv_proto::admin::v1 as proto;
 
-use crate::client::{Client, ClientArgs};
+use crate::client::{ClientArgs, committed};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MemberArgs {
@@ -51,53 +50,24 @@ enum Change {
 pub(crate) async fn run(args: MemberArgs) -> Result<ExitCode> {
     match args.change {
         Change::Add {
-            id: node_id,
+            id,
             address,
             client,
         } => {
-            let request = proto::AddMemberRequest {
-                node_id,
-                address: address.clone(),
-            };
-            let mut client = Client::new(&client)?;
-            client
-                .admin(async |mut admin| Ok(admin.add_member(request.clone()).await?))
-                .await?;
-            println!(
-                "node {node_id} at {address} is a learner now; promote it once it has caught up"
-            );
+            committed(client.connect()?.add_member(id, &address).await)?;
+            println!("node {id} at {address} is a learner now; promote it once it has caught up");
         }
-        Change::Promote {
-            id: node_id,
-            client,
-        } => {
-            let mut client = Client::new(&client)?;
-            let request = proto::PromoteRequest { node_id };
-            client
-                .admin(async |mut admin| Ok(admin.promote(request).await?))
-                .await?;
-            println!("node {node_id} has a vote now");
+        Change::Promote { id, client } => {
+            committed(client.connect()?.promote(id).await)?;
+            println!("node {id} has a vote now");
         }
-        Change::Remove {
-            id: node_id,
-            client,
-        } => {
-            let mut client = Client::new(&client)?;
-            let request = proto::RemoveMemberRequest { node_id };
-            client
-                .admin(async |mut admin| Ok(admin.remove_member(request).await?))
-                .await?;
-            println!("node {node_id} is no member any longer; stop it, and never use its id again");
+        Change::Remove { id, client } => {
+            committed(client.connect()?.remove_member(id).await)?;
+            println!("node {id} is no member any longer; stop it, and never use its id again");
         }
         Change::Transfer { id, client } => {
-            let mut client = Client::new(&client)?;
-            let request = proto::TransferLeadershipRequest {
-                to: id.unwrap_or(0),
-            };
-            let reply = client
-                .admin(async |mut admin| Ok(admin.transfer_leadership(request).await?.into_inner()))
-                .await?;
-            println!("node {} leads now", reply.leader);
+            let leader = committed(client.connect()?.transfer_leadership(id).await)?;
+            println!("node {leader} leads now");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use kv::http::Recorder;
 use kv::node::Node;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -95,10 +96,12 @@ pub(crate) async fn run(serve: ServeConfig) -> Result<ExitCode> {
     let config = config
         .validate()
         .context("the configuration does not make sense")?;
+    // Before the node, which counts from its start.
+    let recorder = Recorder::install().context("metrics cannot be collected")?;
     let mut node = Node::start(config)
         .await
         .with_context(|| format!("cannot start node {id}"))?;
-    let doors = Doors::open(&mut node, &resp_listen, &http_listen)?;
+    let doors = Doors::open(&mut node, recorder, &resp_listen, &http_listen).await?;
     println!("listening: {}", doors.addresses());
     let mut failed = node.failed();
     let handle = node.handle();

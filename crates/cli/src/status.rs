@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use kv_proto::admin::v1::{Role, StatusRequest, StatusResponse};
+use kv::client::{Failed, StatusResponse};
+use kv_proto::admin::v1::Role;
 use serde::Serialize;
 use stdx::ByteSize;
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::client::{Client, ClientArgs};
+use crate::client::{ClientArgs, refused};
 use crate::error::Hint;
 
 /// Show every node: role, term, indexes, lag, disk.
@@ -67,7 +68,6 @@ struct Disk {
 }
 
 pub(crate) async fn run(args: StatusArgs) -> Result<ExitCode> {
-    // The calls run side by side on this thread.
     let cluster = LocalSet::new().run_until(collect(&args.client)).await?;
     let mut out = io::stdout().lock();
     if args.json {
@@ -87,43 +87,43 @@ pub(crate) async fn run(args: StatusArgs) -> Result<ExitCode> {
 /// Asks the named nodes, then the members that they know.
 async fn collect(args: &ClientArgs) -> Result<Cluster> {
     let mut statuses: BTreeMap<u64, (String, StatusResponse)> = BTreeMap::new();
-    let mut failures: BTreeMap<String, anyhow::Error> = BTreeMap::new();
+    let mut failures: BTreeMap<String, Failed> = BTreeMap::new();
     let mut asked = BTreeSet::new();
-    let mut waiting: Vec<String> = args.endpoint.clone();
+    let mut waiting: BTreeSet<String> = args.endpoint.iter().cloned().collect();
     while !waiting.is_empty() {
+        // Side by side, on this thread: a node that is gone costs its timeout once.
         let mut calls = JoinSet::new();
-        for address in waiting
-            .drain(..)
-            .filter(|address| asked.insert(address.clone()))
-        {
-            calls.spawn_local(ask(ClientArgs {
+        for address in std::mem::take(&mut waiting) {
+            asked.insert(address.clone());
+            let client = ClientArgs {
                 endpoint: vec![address],
                 ..args.clone()
-            }));
+            }
+            .connect()?;
+            calls.spawn_local(async move { client.status_of_all().await });
         }
-        while let Some(answer) = calls.join_next().await {
-            match answer? {
-                (address, Ok(status)) => {
-                    waiting.extend(
-                        status
-                            .members
-                            .iter()
-                            .map(|m| m.address.clone())
-                            .filter(|a| !a.is_empty()),
-                    );
-                    statuses.insert(status.node_id, (address, status));
-                }
-                (address, Err(error)) => {
-                    failures.insert(address, error);
+        while let Some(answers) = calls.join_next().await {
+            for (address, answer) in answers? {
+                match answer {
+                    Ok(status) => {
+                        let members = status.members.iter().map(|member| member.address.clone());
+                        waiting.extend(members.filter(|address| !address.is_empty()));
+                        statuses.insert(status.node_id, (address, status));
+                    }
+                    Err(failed) => {
+                        failures.insert(address, failed);
+                    }
                 }
             }
         }
+        waiting.retain(|address| !asked.contains(address));
     }
     if statuses.is_empty() {
-        match failures.into_values().next() {
-            Some(error) => return Err(error.context("no node answers")),
-            None => bail!(Hint::new("no node was named", "say --endpoint host:port")),
-        }
+        let error = failures.values().next().map_or_else(
+            || anyhow!(Hint::new("no node was named", "say --endpoint host:port")),
+            refused,
+        );
+        return Err(error.context("no node answers"));
     }
     let ids: BTreeSet<_> = statuses
         .values()
@@ -138,21 +138,9 @@ async fn collect(args: &ClientArgs) -> Result<Cluster> {
     Ok(summarise(&statuses, &failures))
 }
 
-async fn ask(args: ClientArgs) -> (String, Result<StatusResponse>) {
-    let address = args.endpoint[0].clone();
-    let status = async {
-        // One attempt: a node that is down is an answer too.
-        let mut client = Client::new(&args.once())?;
-        client
-            .admin(async |mut admin| Ok(admin.status(StatusRequest {}).await?.into_inner()))
-            .await
-    };
-    (address, status.await)
-}
-
 fn summarise(
     statuses: &BTreeMap<u64, (String, StatusResponse)>,
-    failures: &BTreeMap<String, anyhow::Error>,
+    failures: &BTreeMap<String, Failed>,
 ) -> Cluster {
     // Two nodes may believe that they lead, but not in the same term.
     let leader = statuses
@@ -189,7 +177,7 @@ fn summarise(
     {
         let reason = failures.get(&member.address).map_or_else(
             || "its address is not known".to_owned(),
-            |error| format!("{error:#}"),
+            ToString::to_string,
         );
         cluster.unreachable.insert(member.node_id, reason);
     }
