@@ -13,6 +13,7 @@ mod object;
 mod server;
 mod strings;
 mod strings_write;
+mod transaction;
 pub(super) mod unknown;
 
 use super::table::Spec;
@@ -27,6 +28,7 @@ pub(super) const ALL: &[&[Spec]] = &[
     keys::SPECS,
     expiry::SPECS,
     object::SPECS,
+    transaction::SPECS,
     connection::SPECS,
     client::SPECS,
     command::SPECS,

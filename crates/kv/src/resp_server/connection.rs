@@ -7,6 +7,8 @@
 //!
 //! An idle connection holds no input buffer. One that doesn't read its replies isn't read from.
 
+mod transaction;
+
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::sync::atomic::Ordering;
@@ -48,6 +50,8 @@ enum Next {
     Execute,
     /// Reads need to wait for the right to read.
     Barrier,
+    /// What was queued must run.
+    Transaction,
     /// The client asked for a pause.
     Sleep(Duration),
     /// The output is the last.
@@ -66,9 +70,14 @@ pub(super) struct Connection {
     input: BytesMut,
     /// How much of the input is answered.
     done: usize,
+    /// When the last input arrived. One clock reading serves several purposes: at this speed
+    /// they are a few percent of the work.
+    arrived: Instant,
     output: BytesMut,
     batch: Batch,
     pending: Vec<Pending>,
+    /// What was queued since `MULTI`.
+    transaction: Option<transaction::Queue>,
 }
 
 impl Connection {
@@ -87,9 +96,11 @@ impl Connection {
             decoder: Decoder::new(limits::REQUEST),
             input: BytesMut::new(),
             done: 0,
+            arrived: Instant::now(),
             output: BytesMut::new(),
             batch: Batch::new(),
             pending: Vec::new(),
+            transaction: None,
         }
     }
 
@@ -106,6 +117,7 @@ impl Connection {
                 Next::Flush => self.flush().await?,
                 Next::Execute => self.execute().await,
                 Next::Barrier => self.wait_to_read().await,
+                Next::Transaction => self.execute_transaction().await,
                 Next::Sleep(pause) => {
                     self.flush().await?;
                     tokio::time::sleep(pause).await;
@@ -154,6 +166,10 @@ impl Connection {
                 return None;
             }
         };
+        if self.transaction.is_some() && !acts_at_once(command.spec) {
+            self.queue(command);
+            return None;
+        }
         match command.spec.handler {
             Handler::Write(write) => {
                 let bytes = request.consumed();
@@ -179,6 +195,7 @@ impl Connection {
             _ if waiting => Some(Next::Execute),
             Handler::Read(_) => self.read_now(),
             Handler::Local(local) => self.run_local(command, local),
+            Handler::Control(control) => self.control(command, control),
             // Answered by `check`: a container without subcommand has the wrong arity.
             Handler::Container(_) => None,
         }
@@ -199,6 +216,9 @@ impl Connection {
         let result = local(&mut session, &request, &mut encoder);
         self.done += request.consumed();
         self.count(command);
+        if command.spec.name == "reset" {
+            self.transaction = None;
+        }
         match result {
             Ok(Flow::Continue) => None,
             Ok(Flow::Close) => Some(Next::Close),
@@ -223,6 +243,7 @@ impl Connection {
     /// Answers with an error, behind the replies that are still to come.
     #[cold]
     fn refuse(&mut self, error: CommandError) {
+        self.spoil_transaction();
         self.door.stats.thread(self.thread).errors.add(1);
         if self.pending.is_empty() {
             Encoder::new(&mut self.output, self.protocol).error(error.text());
@@ -259,7 +280,6 @@ impl Connection {
 
     /// Answers the reads that the input begins with, from a view or all with an error.
     fn run_reads(&mut self, view: &Result<&ReadView<'_>, CommandError>) {
-        let began = Instant::now();
         let stats = self.door.stats.thread(self.thread);
         let mut encoder = Encoder::new(&mut self.output, self.protocol);
         let mut hits = Hits::default();
@@ -305,7 +325,7 @@ impl Connection {
         }
         stats.key_hits.add(hits.hits);
         stats.key_misses.add(hits.misses);
-        stats.reads.record(began.elapsed());
+        stats.reads.record(self.arrived.elapsed());
     }
 
     /// Runs the batch and answers its commands.
@@ -428,7 +448,8 @@ impl Connection {
             bytes
         })
         .await?;
-        let heard = self.client.since.elapsed().as_millis();
+        self.arrived = Instant::now();
+        let heard = self.arrived.duration_since(self.client.since).as_millis();
         self.client
             .heard_ms
             .store(u64::try_from(heard).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -445,6 +466,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.door.clients.leave(self.client.id);
     }
+}
+
+/// Whether a command isn't queued in a transaction.
+fn acts_at_once(spec: &Spec) -> bool {
+    matches!(spec.handler, Handler::Control(_)) || matches!(spec.name, "quit" | "reset")
 }
 
 /// Why a request names no command that can run.

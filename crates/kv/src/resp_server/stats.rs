@@ -79,7 +79,7 @@ pub(crate) struct ThreadStats {
     pub(crate) bytes_out: Counter,
     pub(crate) key_hits: Counter,
     pub(crate) key_misses: Counter,
-    /// Reads of one pipeline, from decoding to the end of the view.
+    /// Reads that shared a view, from the arrival of the input to the end of the view.
     pub(crate) reads: Histogram,
     /// Writes of one pipeline, from proposing to the replies.
     pub(crate) writes: Histogram,

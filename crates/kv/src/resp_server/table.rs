@@ -138,6 +138,16 @@ pub(super) type WriteHandler = fn(&Request<'_>, &mut Batch) -> Result<Shape, Com
 pub(super) type LocalHandler =
     fn(&mut Session<'_>, &Request<'_>, &mut Encoder<'_>) -> Result<Flow, CommandError>;
 
+/// Commands about transactions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Control {
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
+}
+
 /// Who runs a command.
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
@@ -148,6 +158,8 @@ pub(super) enum Handler {
     Write(WriteHandler),
     /// Concerns the connection or this node.
     Local(LocalHandler),
+    /// Opens, runs or ends a transaction.
+    Control(Control),
     /// The first argument says which command it is.
     Container(&'static [Spec]),
 }
@@ -203,6 +215,11 @@ impl Spec {
         )
     }
 
+    /// A command about transactions.
+    pub(super) const fn control(name: &'static str, arity: i32, control: Control) -> Self {
+        Self::new(name, arity, Flags::NONE, Handler::Control(control))
+    }
+
     /// A name for several subcommands.
     pub(super) const fn container(name: &'static str, subcommands: &'static [Self]) -> Self {
         Self::new(name, -2, Flags::NONE, Handler::Container(subcommands))
@@ -244,7 +261,7 @@ impl Spec {
     pub(super) const fn subcommands(&self) -> &'static [Self] {
         match self.handler {
             Handler::Container(subcommands) => subcommands,
-            Handler::Read(_) | Handler::Write(_) | Handler::Local(_) => &[],
+            Handler::Read(_) | Handler::Write(_) | Handler::Local(_) | Handler::Control(_) => &[],
         }
     }
 
@@ -348,7 +365,7 @@ impl CommandTable {
             let class = match spec.handler {
                 Handler::Read(_) => 0,
                 Handler::Write(_) => 1,
-                Handler::Local(_) | Handler::Container(_) => 2,
+                Handler::Local(_) | Handler::Control(_) | Handler::Container(_) => 2,
             };
             classes[class].1 += calls;
         }

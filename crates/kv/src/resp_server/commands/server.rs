@@ -77,12 +77,10 @@ fn zero(_session: &mut Session<'_>, _request: &Request<'_>, out: &mut Encoder<'_
 }
 
 fn slowlog_get(session: &mut Session<'_>, request: &Request<'_>, out: &mut Encoder<'_>) -> Done {
-    if let Some(count) = request.get(2)
-        && integer(count)? < -1
-    {
-        return Err(CommandError::fixed(
-            "ERR count should be greater than or equal to -1",
-        ));
+    let error = CommandError::fixed("ERR count should be greater than or equal to -1");
+    match request.get(2).map(integer) {
+        Some(Err(_) | Ok(..-1)) => return Err(error),
+        Some(Ok(_)) | None => {}
     }
     nothing(session, request, out)
 }

@@ -3,7 +3,7 @@
 use kv_core::limits::VALUE_BYTES_MAX;
 use resp::{Encoder, Request};
 
-use crate::resp_server::arguments::{from, integer};
+use crate::resp_server::arguments::{from, integer, is};
 use crate::resp_server::error::CommandError;
 use crate::resp_server::limits::REPLY_BYTES_MAX;
 use crate::resp_server::table::{Flags, Keys, Reading, Spec};
@@ -99,7 +99,10 @@ fn lcs(
 ) -> Result<(), CommandError> {
     let length_only = match request.len() {
         3 => false,
-        4 if request[3].eq_ignore_ascii_case(b"len") => true,
+        4 if is(&request[3], "LEN") => true,
+        4 if is(&request[3], "IDX") => {
+            return Err(CommandError::fixed("ERR LCS with IDX is not supported"));
+        }
         _ => return Err(CommandError::SYNTAX),
     };
     let first = reading.view.get(&request[1])?;
