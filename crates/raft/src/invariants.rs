@@ -92,12 +92,6 @@ impl Raft {
             term,
             "a leader's log ends in its term"
         );
-        if self.commit < leader.term_start {
-            assert!(
-                self.read_floor().is_none(),
-                "no reads before the term's first commit"
-            );
-        }
         let members = self.memberships.current();
         let followers = members.members().len() - usize::from(members.contains(self.id));
         assert_eq!(

@@ -150,6 +150,22 @@ pub(crate) struct Cluster {
     leaders: BTreeMap<Term, NodeId>,
 }
 
+#[cfg(feature = "planted")]
+thread_local! {
+    /// The bug that every configuration of this thread shows.
+    pub(crate) static PLANTED: std::cell::Cell<Option<raft::PlantedBug>> =
+        const { std::cell::Cell::new(None) };
+}
+
+/// The default configuration, with the planted bug if one is being tried.
+pub(crate) fn config() -> Config {
+    Config {
+        #[cfg(feature = "planted")]
+        planted: PLANTED.get(),
+        ..Config::default()
+    }
+}
+
 pub(crate) fn id(id: u64) -> NodeId {
     NodeId::new(id)
 }

@@ -4,6 +4,8 @@
 
 mod cluster;
 mod codec;
+#[cfg(feature = "planted")]
+mod planted;
 mod quorum_brute;
 mod random;
 mod story;

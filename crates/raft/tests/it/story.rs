@@ -30,7 +30,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raft::{
@@ -40,23 +40,16 @@ use raft::{
 };
 use stdx::{LogIndex, NodeId};
 
-use crate::cluster::{Cluster, id};
+use crate::cluster::{Cluster, config, id};
 
 /// Reads every story and compares.
 #[test]
 fn stories_end_as_told() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testdata");
-    let mut paths: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
-    paths.sort();
-    assert!(paths.len() >= 15, "there are stories");
+    let stories = stories();
+    assert!(stories.len() >= 15, "there are stories");
     let update = std::env::var_os("UPDATE_STORIES").is_some();
     let mut failed = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
+    for (path, text) in stories {
         assert!(
             text.starts_with('#'),
             "{} begins by saying what it tells",
@@ -75,6 +68,22 @@ fn stories_end_as_told() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// The stories, in order of their names.
+pub(crate) fn stories() -> Vec<(PathBuf, String)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testdata");
+    let paths = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_story = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "txt");
+    let mut paths: Vec<_> = paths.filter(is_story).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
 fn difference(old: &str, new: &str) -> String {
     let pair = old
         .lines()
@@ -88,10 +97,10 @@ fn difference(old: &str, new: &str) -> String {
 }
 
 /// The story with the outcomes that really come about.
-fn retell(text: &str) -> String {
+pub(crate) fn retell(text: &str) -> String {
     let mut story = Story {
-        cluster: Cluster::new(1, Config::default(), 0),
-        config: Config::default(),
+        cluster: Cluster::new(1, config(), 0),
+        config: config(),
     };
     let mut out = String::new();
     let mut lines = text.lines();
@@ -248,7 +257,7 @@ impl Story {
     fn new_cluster(&mut self, count: &str, options: &[&str]) {
         let mut config = Config {
             log_cache_bytes: 0,
-            ..Config::default()
+            ..config()
         };
         for option in options {
             let (key, value) = option.split_once('=').expect("key=value");

@@ -13,7 +13,7 @@ use raft::{
 };
 use stdx::{Instant, LogIndex, NodeId, Term};
 
-use crate::cluster::{Cluster, Flight, id};
+use crate::cluster::{Cluster, Flight, config, id};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -34,13 +34,13 @@ fn entry(index: u64, term: u64) -> Entry {
 }
 
 fn three() -> Cluster {
-    Cluster::new(3, Config::default(), 1)
+    Cluster::new(3, config(), 1)
 }
 
 /// A node of a group of three whose log has these terms.
 fn node(terms: &[u64], hard_state: HardState) -> Raft {
     let restored = restored(terms, hard_state);
-    let config = Config::default().validate().unwrap();
+    let config = config().validate().unwrap();
     Raft::new(config, id(1), restored, Instant::EPOCH, 1)
 }
 
@@ -93,7 +93,7 @@ fn after_promises() -> Instant {
 }
 
 #[test]
-fn trap_01_an_old_terms_entry_is_not_committed_by_counting() {
+pub(crate) fn trap_01_an_old_terms_entry_is_not_committed_by_counting() {
     // n1 leads t3 with an entry of t2 that two of three have; its own entry isn't there yet.
     let mut raft = node(
         &[1, 2],
@@ -143,7 +143,7 @@ fn trap_01_an_old_terms_entry_is_not_committed_by_counting() {
 }
 
 #[test]
-fn trap_01_a_heartbeat_commits_only_what_was_compared() {
+pub(crate) fn trap_01_a_heartbeat_commits_only_what_was_compared() {
     let mut raft = node(
         &[1, 1, 1],
         HardState {
@@ -158,7 +158,7 @@ fn trap_01_a_heartbeat_commits_only_what_was_compared() {
 }
 
 #[test]
-fn trap_02_reads_wait_for_the_terms_first_entry() {
+pub(crate) fn trap_02_reads_wait_for_the_terms_first_entry() {
     let mut cluster = three();
     cluster.elect(id(1));
     cluster.propose(id(1), "a").unwrap();
@@ -187,8 +187,8 @@ fn trap_02_reads_wait_for_the_terms_first_entry() {
 }
 
 #[test]
-fn trap_03_members_change_only_after_an_own_commit_and_one_at_a_time() {
-    let mut cluster = Cluster::new(4, Config::default(), 1);
+pub(crate) fn trap_03_members_change_only_after_an_own_commit_and_one_at_a_time() {
+    let mut cluster = Cluster::new(4, config(), 1);
     cluster.campaign(id(1));
     while cluster.raft(id(1)).role() != RoleKind::Leader {
         cluster.deliver_one().unwrap();
@@ -218,7 +218,7 @@ fn trap_03_members_change_only_after_an_own_commit_and_one_at_a_time() {
 }
 
 #[test]
-fn trap_04_members_are_in_effect_when_appended() {
+pub(crate) fn trap_04_members_are_in_effect_when_appended() {
     // n1 appended "n1 alone" as a joint step, and nobody else has it: n1 needs both halves.
     let mut cluster = three();
     cluster.elect(id(1));
@@ -246,13 +246,13 @@ fn trap_04_members_are_in_effect_when_appended() {
 }
 
 #[test]
-fn trap_05_a_promoted_learner_that_does_not_know_votes() {
+pub(crate) fn trap_05_a_promoted_learner_that_does_not_know_votes() {
     let base = LogBase::default();
     let restored = Restored {
         base,
         ..Restored::default()
     };
-    let config = Config::default().validate().unwrap();
+    let config = config().validate().unwrap();
     let mut raft = Raft::new(config, id(9), restored, Instant::EPOCH, 1);
     assert!(!raft.membership().contains(id(9)));
     let vote = RequestVote {
@@ -270,7 +270,7 @@ fn trap_05_a_promoted_learner_that_does_not_know_votes() {
 }
 
 #[test]
-fn trap_06_rejoin_session() {
+pub(crate) fn trap_06_rejoin_session() {
     let mut cluster = three();
     cluster.elect(id(1));
     cluster.held.insert((id(3), id(1)));
@@ -313,7 +313,7 @@ fn trap_06_rejoin_session() {
 }
 
 #[test]
-fn trap_07_a_completion_of_a_truncated_write_counts_for_nothing() {
+pub(crate) fn trap_07_a_completion_of_a_truncated_write_counts_for_nothing() {
     let mut raft = node(
         &[1],
         HardState {
@@ -344,7 +344,7 @@ fn trap_07_a_completion_of_a_truncated_write_counts_for_nothing() {
 }
 
 #[test]
-fn trap_07_promises_wait_for_their_own_write() {
+pub(crate) fn trap_07_promises_wait_for_their_own_write() {
     let mut raft = node(
         &[1],
         HardState {
@@ -382,7 +382,7 @@ fn trap_07_promises_wait_for_their_own_write() {
 }
 
 #[test]
-fn trap_09_pre_votes_teach_terms_and_elect_nobody() {
+pub(crate) fn trap_09_pre_votes_teach_terms_and_elect_nobody() {
     // (a) A refusal says which term it is.
     let mut raft = node(
         &[1, 3],
@@ -442,7 +442,7 @@ fn trap_09_pre_votes_teach_terms_and_elect_nobody() {
 }
 
 #[test]
-fn trap_09_an_old_leader_is_told_the_newer_term() {
+pub(crate) fn trap_09_an_old_leader_is_told_the_newer_term() {
     let mut raft = node(
         &[1],
         HardState {
@@ -456,8 +456,8 @@ fn trap_09_an_old_leader_is_told_the_newer_term() {
 }
 
 #[test]
-fn trap_10_a_leader_without_a_quorum_steps_down_and_is_silent() {
-    let mut cluster = Cluster::new(5, Config::default(), 1);
+pub(crate) fn trap_10_a_leader_without_a_quorum_steps_down_and_is_silent() {
+    let mut cluster = Cluster::new(5, config(), 1);
     cluster.elect(id(1));
     // A bridge: n2 hears n1, and n1 hears nobody else.
     cluster.cut_all(&[id(1)], &[id(3), id(4), id(5)]);
@@ -473,7 +473,7 @@ fn trap_10_a_leader_without_a_quorum_steps_down_and_is_silent() {
 }
 
 #[test]
-fn trap_11_a_restarted_node_refuses_votes_for_as_long_as_it_could_have_promised() {
+pub(crate) fn trap_11_a_restarted_node_refuses_votes_for_as_long_as_it_could_have_promised() {
     let mut raft = node(
         &[1],
         HardState {
@@ -509,7 +509,7 @@ fn trap_11_a_restarted_node_refuses_votes_for_as_long_as_it_could_have_promised(
 }
 
 #[test]
-fn trap_12_the_lease_counts_from_when_the_round_was_sent() {
+pub(crate) fn trap_12_the_lease_counts_from_when_the_round_was_sent() {
     let mut cluster = three();
     cluster.elect(id(1));
     // A round is sent; its answers arrive 400 ms later.
@@ -534,7 +534,7 @@ fn trap_12_the_lease_counts_from_when_the_round_was_sent() {
 }
 
 #[test]
-fn trap_13_a_transfer_voids_the_lease_before_it_tells_anybody() {
+pub(crate) fn trap_13_a_transfer_voids_the_lease_before_it_tells_anybody() {
     let mut cluster = three();
     cluster.elect(id(1));
     cluster.advance(300 * MS);
@@ -557,7 +557,7 @@ fn trap_13_a_transfer_voids_the_lease_before_it_tells_anybody() {
 }
 
 #[test]
-fn trap_13_a_revoked_ticket_elects_nobody() {
+pub(crate) fn trap_13_a_revoked_ticket_elects_nobody() {
     let mut raft = node(
         &[1],
         HardState {
@@ -590,7 +590,7 @@ fn trap_13_a_revoked_ticket_elects_nobody() {
 }
 
 #[test]
-fn trap_13_a_request_to_campaign_from_the_past_is_ignored() {
+pub(crate) fn trap_13_a_request_to_campaign_from_the_past_is_ignored() {
     let mut raft = node(
         &[1],
         HardState {
@@ -622,7 +622,7 @@ fn trap_13_a_request_to_campaign_from_the_past_is_ignored() {
 }
 
 #[test]
-fn trap_13_a_removed_leader_hands_over_and_steps_down() {
+pub(crate) fn trap_13_a_removed_leader_hands_over_and_steps_down() {
     let mut cluster = three();
     cluster.elect(id(1));
     let change = MembershipChange::Remove(id(1));
@@ -636,8 +636,8 @@ fn trap_13_a_removed_leader_hands_over_and_steps_down() {
 }
 
 #[test]
-fn trap_14_of_three_leaders_in_quick_succession_one_has_a_lease() {
-    let mut cluster = Cluster::new(5, Config::default(), 1);
+pub(crate) fn trap_14_of_three_leaders_in_quick_succession_one_has_a_lease() {
+    let mut cluster = Cluster::new(5, config(), 1);
     cluster.elect(id(1));
     cluster.advance(200 * MS);
     // n1 hands over to n2, n2 to n3, and neither hears of its successor.
@@ -664,13 +664,13 @@ fn trap_14_of_three_leaders_in_quick_succession_one_has_a_lease() {
 }
 
 #[test]
-fn trap_15_the_lease_is_as_short_as_the_followers_promise() {
+pub(crate) fn trap_15_the_lease_is_as_short_as_the_followers_promise() {
     let mut cluster = three();
     let short = Config {
         election_timeout_min: 300 * MS,
         election_timeout_max: 600 * MS,
         lease: None,
-        ..Config::default()
+        ..config()
     };
     for peer in [2, 3] {
         cluster.crash(id(peer));
@@ -692,7 +692,7 @@ fn trap_15_the_lease_is_as_short_as_the_followers_promise() {
 }
 
 #[test]
-fn trap_17_a_leader_whose_disk_hangs_does_not_lead_on() {
+pub(crate) fn trap_17_a_leader_whose_disk_hangs_does_not_lead_on() {
     let mut cluster = three();
     cluster.elect(id(1));
     cluster.nodes.get_mut(&id(1)).unwrap().disk_held = true;
@@ -712,7 +712,7 @@ fn trap_17_a_leader_whose_disk_hangs_does_not_lead_on() {
 }
 
 #[test]
-fn trap_18_term_and_vote_are_written_together_before_the_vote_is_given() {
+pub(crate) fn trap_18_term_and_vote_are_written_together_before_the_vote_is_given() {
     let mut raft = node(
         &[1],
         HardState {
@@ -756,9 +756,9 @@ fn trap_18_term_and_vote_are_written_together_before_the_vote_is_given() {
 }
 
 #[test]
-fn trap_18_a_candidates_own_vote_counts_when_it_is_on_disk() {
+pub(crate) fn trap_18_a_candidates_own_vote_counts_when_it_is_on_disk() {
     let base = LogBase::bootstrap([id(1)]);
-    let config = Config::default().validate().unwrap();
+    let config = config().validate().unwrap();
     let restored = Restored {
         base,
         ..Restored::default()
@@ -794,7 +794,7 @@ fn piece(term: u64, base: (u64, u64), snapshot: u64, offset: u64, data: &'static
 }
 
 #[test]
-fn trap_19_a_snapshot_never_replaces_newer_state() {
+pub(crate) fn trap_19_a_snapshot_never_replaces_newer_state() {
     let mut raft = node(
         &[1, 1, 1],
         HardState {
@@ -822,7 +822,7 @@ fn trap_19_a_snapshot_never_replaces_newer_state() {
 }
 
 #[test]
-fn trap_19_an_installed_snapshot_replaces_log_and_members_at_once() {
+pub(crate) fn trap_19_an_installed_snapshot_replaces_log_and_members_at_once() {
     let mut raft = node(
         &[1, 1, 1],
         HardState {
@@ -867,7 +867,7 @@ fn trap_19_an_installed_snapshot_replaces_log_and_members_at_once() {
 }
 
 #[test]
-fn trap_19_a_damaged_piece_is_dropped() {
+pub(crate) fn trap_19_a_damaged_piece_is_dropped() {
     let mut raft = node(
         &[1],
         HardState {
@@ -884,7 +884,7 @@ fn trap_19_a_damaged_piece_is_dropped() {
 }
 
 #[test]
-fn trap_22_a_removed_node_disturbs_nobody() {
+pub(crate) fn trap_22_a_removed_node_disturbs_nobody() {
     let mut cluster = three();
     cluster.elect(id(1));
     let change = MembershipChange::Remove(id(3));
@@ -901,7 +901,7 @@ fn trap_22_a_removed_node_disturbs_nobody() {
 }
 
 #[test]
-fn trap_24_a_restarted_leader_is_a_follower() {
+pub(crate) fn trap_24_a_restarted_leader_is_a_follower() {
     let mut cluster = three();
     cluster.elect(id(1));
     cluster.crash(id(1));
@@ -911,7 +911,7 @@ fn trap_24_a_restarted_leader_is_a_follower() {
 }
 
 #[test]
-fn trap_25_a_leader_that_was_paused_trusts_neither_its_lease_nor_itself() {
+pub(crate) fn trap_25_a_leader_that_was_paused_trusts_neither_its_lease_nor_itself() {
     let mut cluster = three();
     cluster.elect(id(1));
     cluster.advance(500 * MS);
