@@ -230,6 +230,12 @@ impl Spec {
         self
     }
 
+    /// Replaces the flags that the kind of command brings along.
+    pub(super) const fn only_flags(mut self, flags: Flags) -> Self {
+        self.flags = flags;
+        self
+    }
+
     pub(super) const fn keys(mut self, keys: Keys) -> Self {
         self.keys = keys;
         self

@@ -155,7 +155,7 @@ fn count(session: &mut Session<'_>, _request: &Request<'_>, out: &mut Encoder<'_
 fn list(session: &mut Session<'_>, request: &Request<'_>, out: &mut Encoder<'_>) -> Done {
     let commands = &session.door.commands;
     let names: Vec<&str> = match request.len() {
-        2 => commands.top().iter().map(|spec| spec.name).collect(),
+        2 => commands.all().iter().map(|spec| spec.name).collect(),
         5 if is(&request[2], "FILTERBY") => {
             let value = &request[4];
             let matches: &dyn Fn(&Spec) -> bool = if is(&request[3], "PATTERN") {

@@ -78,9 +78,8 @@ fn zero(_session: &mut Session<'_>, _request: &Request<'_>, out: &mut Encoder<'_
 
 fn slowlog_get(session: &mut Session<'_>, request: &Request<'_>, out: &mut Encoder<'_>) -> Done {
     let error = CommandError::fixed("ERR count should be greater than or equal to -1");
-    match request.get(2).map(integer) {
-        Some(Err(_) | Ok(..-1)) => return Err(error),
-        Some(Ok(_)) | None => {}
+    if let Some(Err(_) | Ok(..-1)) = request.get(2).map(integer) {
+        return Err(error);
     }
     nothing(session, request, out)
 }
@@ -161,11 +160,13 @@ pub(super) const SPECS: &[Spec] = &[
         "2.6.0",
         "The time of this node.",
     ),
-    Spec::local("wait", 3, wait).docs(
-        "generic",
-        "3.0.0",
-        "How many other nodes have every acknowledged write.",
-    ),
+    Spec::local("wait", 3, wait)
+        .only_flags(Flags::NOSCRIPT)
+        .docs(
+            "generic",
+            "3.0.0",
+            "How many other nodes have every acknowledged write.",
+        ),
     Spec::local("readonly", 1, readonly)
         .flags(Flags::FAST)
         .docs("cluster", "3.0.0", "Does nothing: every node serves reads."),
@@ -176,9 +177,11 @@ pub(super) const SPECS: &[Spec] = &[
             "3.0.0",
             "Does nothing: every node serves writes.",
         ),
-    Spec::local("lolwut", -1, lolwut).docs("server", "5.0.0", "The version."),
+    Spec::local("lolwut", -1, lolwut)
+        .only_flags(Flags::READONLY.with(Flags::FAST))
+        .docs("server", "5.0.0", "The version."),
     Spec::container("debug", DEBUG)
-        .flags(OPERATOR)
+        .flags(OPERATOR.with(Flags::LOADING).with(Flags::STALE))
         .docs("server", "1.0.0", "For testing clients."),
     Spec::container("slowlog", SLOWLOG).docs("server", "2.2.12", "Slow commands: not logged."),
     Spec::container("latency", LATENCY).docs("server", "2.8.13", "Latencies: see the metrics."),

@@ -112,7 +112,8 @@ impl Connection {
                 "ERR WATCH is not supported: use SET with NX, or CompareAndSet of the gRPC door"
             }
         };
-        self.refuse(CommandError::fixed(error));
+        // A transaction that is open stays whole.
+        Encoder::new(&mut self.output, self.protocol).error(error);
         None
     }
 
