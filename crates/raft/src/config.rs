@@ -51,7 +51,8 @@ pub struct Config {
     /// Bytes of entries that may be under way to one follower. At least one message
     /// always may be, whatever its size.
     ///
-    /// Default 16 MiB.
+    /// Default 16 MiB: what 1 Gbit/s carries in 130 ms. Less than the link's bandwidth times
+    /// its delay leaves it idle; more makes a slow follower's backlog the network's.
     pub inflight_bytes_max: usize,
     /// Bytes of entries in one message; one larger entry goes alone.
     ///
@@ -60,11 +61,13 @@ pub struct Config {
     pub append_bytes_max: usize,
     /// Bytes of entries in one [`crate::Committed`]; one larger entry goes alone.
     ///
-    /// Default 4 MiB.
+    /// Default 4 MiB. Small values cost calls; with large ones a node that has much to catch
+    /// up with answers nothing else for long.
     pub apply_bytes_max: usize,
     /// The largest payload [`crate::Raft::propose`] accepts.
     ///
-    /// Default 32 MiB.
+    /// Default 32 MiB: twice the largest value of the store, for the rest of its batch. One
+    /// entry is one message, so it must fit what the transport carries.
     pub entry_bytes_max: usize,
     /// Bytes of proposed entries that aren't committed yet; more are refused with
     /// [`crate::ProposeError::Overloaded`]. At least one entry is always let in.
@@ -75,7 +78,7 @@ pub struct Config {
     /// are fetched from disk. Entries that aren't both durable and committed stay in
     /// memory whatever this says.
     ///
-    /// Default 64 MiB.
+    /// Default 64 MiB per group. At zero every hiccup of a follower costs the leader a read.
     pub log_cache_bytes: usize,
     /// Bytes of one piece of a snapshot.
     ///

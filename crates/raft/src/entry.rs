@@ -59,10 +59,11 @@ impl Payload {
 
 /// A run of entries that the log, messages and disk writes share: a clone or a part of it
 /// copies three words and no entry.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Entries {
-    all: Arc<[Entry]>,
-    // Invariant: `start <= end <= all.len()`.
+    /// `None` of nothing, so that a heartbeat allocates nothing.
+    all: Option<Arc<[Entry]>>,
+    // Invariant: `start <= end`, and `end` is within `all`.
     start: usize,
     end: usize,
 }
@@ -80,16 +81,10 @@ impl Entries {
         let end = start + count;
         assert!(end <= self.end, "a part lies within the whole");
         Self {
-            all: Arc::clone(&self.all),
+            all: self.all.clone(),
             start,
             end,
         }
-    }
-}
-
-impl Default for Entries {
-    fn default() -> Self {
-        Self::from(Vec::new())
     }
 }
 
@@ -97,7 +92,9 @@ impl Deref for Entries {
     type Target = [Entry];
 
     fn deref(&self) -> &[Entry] {
-        &self.all[self.start..self.end]
+        self.all
+            .as_deref()
+            .map_or(&[], |all| &all[self.start..self.end])
     }
 }
 
@@ -117,9 +114,15 @@ impl core::fmt::Debug for Entries {
 
 impl From<Vec<Entry>> for Entries {
     fn from(entries: Vec<Entry>) -> Self {
-        let end = entries.len();
+        Self::from(Arc::from(entries))
+    }
+}
+
+impl From<Arc<[Entry]>> for Entries {
+    fn from(all: Arc<[Entry]>) -> Self {
+        let end = all.len();
         Self {
-            all: entries.into(),
+            all: (end > 0).then_some(all),
             start: 0,
             end,
         }
@@ -128,9 +131,7 @@ impl From<Vec<Entry>> for Entries {
 
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
-        let all: Arc<[Entry]> = entries.into_iter().collect();
-        let end = all.len();
-        Self { all, start: 0, end }
+        Self::from(entries.into_iter().collect::<Arc<[Entry]>>())
     }
 }
 

@@ -86,7 +86,8 @@ pub enum Event {
         /// Why.
         reason: ReadFailure,
     },
-    /// The leader's lease was gained (with its first end) or lost (`None`).
+    /// The leader's lease was gained (with its first end) or given up (`None`). One that is
+    /// merely not renewed in time isn't reported: see [`crate::Raft::lease_until`].
     LeaseChanged {
         /// When it ends unless renewed.
         until: Option<Instant>,

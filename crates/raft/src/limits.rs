@@ -25,7 +25,8 @@ pub const ROUNDS_REMEMBERED_MAX: usize = 64;
 /// keeps for one follower.
 pub const FORWARDED_BATCHES_MAX: usize = 64;
 
-/// Elections that may fail in a row before the randomised timeout stops growing.
+/// How far a clock's rate may be configured to be off, in millionths: at a fifth nobody
+/// would call it a clock.
 pub const DRIFT_PPM_MAX: u32 = 200_000;
 
 const _: () = assert!(

@@ -113,13 +113,11 @@ impl Log {
         let Some(first) = self.open.first().map(|entry| entry.index) else {
             return;
         };
-        // The next batch is likely to be about as long.
-        let room = self.open.len();
-        let open = core::mem::replace(&mut self.open, Vec::with_capacity(room));
+        let entries = self.open.drain(..).collect();
         let bytes = core::mem::take(&mut self.open_bytes);
         self.batches.push_back(Batch {
             first,
-            entries: Entries::from(open),
+            entries,
             bytes,
         });
     }

@@ -366,12 +366,12 @@ impl Raft {
         self.log.evict(safe.next(), self.config.log_cache_bytes);
     }
 
-    /// Entries for a follower came from disk.
+    /// Entries for a follower came from disk, or can't be had: then the next heartbeat tries
+    /// again, or finds that they are compacted.
     pub(crate) fn on_peer_entries_fetched(&mut self, fetched: Fetched) {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        leader.dirty = true;
         let (round, revoked) = (leader.rounds.current(), leader.tickets_revoked());
         let mut peers = leader.peers.iter_mut();
         let Some(peer) = peers.find(|peer| peer.fetch == Some(fetched.id)) else {
@@ -381,6 +381,7 @@ impl Raft {
         let Some(entries) = fetched.entries else {
             return;
         };
+        leader.dirty = true;
         let prev = peer.next.previous();
         let fits = entries
             .first()
