@@ -8,13 +8,14 @@
 
 use std::sync::Arc;
 
+use kv_core::SLOT_COUNT;
 use stdx::LogIndex;
 
 use crate::disk::{Disk, Saved, Sink};
 use crate::entry::Entry;
 use crate::error::EngineError;
 use crate::fjall_engine::{CheckpointState, FjallEngine};
-use crate::store::{Changed, Checkpoint};
+use crate::store::{Changed, ChangedList, Checkpoint};
 
 /// Entries copied out under one hold of the lock: some tens of microseconds.
 const CHUNK: usize = 256;
@@ -35,10 +36,9 @@ impl FjallEngine {
         state: &mut CheckpointState,
     ) -> Result<LogIndex, EngineError> {
         loop {
-            let Some(mut cut) = self.cut(state) else {
+            let Some(cut) = self.cut(state) else {
                 return Ok(state.index);
             };
-            sort_by_slot(&mut cut.changed);
             let target = if cut.replaces_disk {
                 Arc::new(cut.disk.next_generation(&self.dir, &self.options)?)
             } else {
@@ -60,7 +60,7 @@ impl FjallEngine {
     /// Begins a checkpoint, if there is anything to write.
     fn cut(&self, state: &CheckpointState) -> Option<Cut> {
         // No entry is half applied while this lock is held.
-        let _between_entries = self.apply_lock.lock();
+        let between_entries = self.apply_lock.lock();
         let mut live = self.state.write();
         if live.applied == state.index && !live.store.replaces_disk {
             return None;
@@ -72,19 +72,24 @@ impl FjallEngine {
             keys: live.store.keys,
             data_bytes: live.store.data_bytes,
         };
+        let replaces_disk = std::mem::take(&mut live.store.replaces_disk);
+        let disk = Arc::clone(&live.store.disk);
+        let changed = live.store.cut();
+        drop(live);
+        drop(between_entries);
         Some(Cut {
-            replaces_disk: std::mem::take(&mut live.store.replaces_disk),
-            disk: Arc::clone(&live.store.disk),
-            changed: live.store.cut(),
+            changed: sorted_by_slot(changed),
             saved,
+            replaces_disk,
+            disk,
         })
     }
 
     /// Writes all that was pending at the cut; `None` if a `Clear` overtook it.
     fn write_cut(&self, cut: &Cut, sink: &mut Sink<'_>) -> Result<Option<Saved>, EngineError> {
         let mut copies = Copies::default();
-        for changed in cut.changed.chunk_by(|one, two| one.slot == two.slot) {
-            let slot = changed[0].slot;
+        for changed in cut.changed.chunk_by(|one, two| one.slot() == two.slot()) {
+            let slot = changed[0].slot();
             copies.clear();
             for chunk in changed.chunks(CHUNK) {
                 let mut live = self.state.write();
@@ -166,21 +171,23 @@ impl Copies {
 }
 
 /// Sorts by slot in linear time.
-fn sort_by_slot(changed: &mut Vec<Changed>) {
-    let mut starts = vec![0_usize; usize::from(u16::MAX) + 2];
-    for at in changed.iter() {
-        starts[usize::from(at.slot) + 1] += 1;
+fn sorted_by_slot(pieces: ChangedList) -> Vec<Changed> {
+    let mut starts = vec![0_usize; usize::from(SLOT_COUNT) + 1];
+    for at in pieces.iter().flatten() {
+        starts[usize::from(at.slot()) + 1] += 1;
     }
     for slot in 1..starts.len() {
         starts[slot] += starts[slot - 1];
     }
-    let mut sorted = changed.clone();
-    for at in changed.iter() {
-        let place = &mut starts[usize::from(at.slot)];
-        sorted[*place] = *at;
-        *place += 1;
+    let mut sorted = vec![Changed::default(); starts[starts.len() - 1]];
+    for piece in pieces {
+        for at in piece {
+            let place = &mut starts[usize::from(at.slot())];
+            sorted[*place] = at;
+            *place += 1;
+        }
     }
-    *changed = sorted;
+    sorted
 }
 
 #[cfg(test)]
@@ -190,15 +197,14 @@ mod tests {
     #[test]
     fn sorting_by_slot_keeps_everything() {
         let mut prng = stdx::Prng::from_seed(3);
-        let mut changed: Vec<_> = (0..1_000)
-            .map(|hash| Changed {
-                slot: u16::try_from(prng.below(50)).unwrap(),
-                hash,
-            })
-            .collect();
-        sort_by_slot(&mut changed);
-        assert!(changed.is_sorted_by_key(|at| at.slot));
-        let mut hashes: Vec<_> = changed.iter().map(|at| at.hash).collect();
+        let mut draw = |hash| Changed::new(u16::try_from(prng.below(50)).unwrap(), hash);
+        let pieces = vec![
+            (0..600).map(&mut draw).collect(),
+            (600..1_000).map(draw).collect(),
+        ];
+        let sorted = sorted_by_slot(pieces);
+        assert!(sorted.is_sorted_by_key(|at| at.slot()));
+        let mut hashes: Vec<_> = sorted.iter().map(|at| at.hash()).collect();
         hashes.sort_unstable();
         assert_eq!(hashes, (0..1_000).collect::<Vec<_>>());
     }

@@ -18,9 +18,11 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Buf, BufMut};
+use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
 use kv_core::layout::{KIND_RECORD, KIND_STATE, STATE_SLOT, prefix};
 use stdx::{LogIndex, Term};
@@ -32,6 +34,8 @@ use crate::options::Options;
 const FORMAT_VERSION: u32 = 1;
 /// The first word of `CURRENT`.
 const MAGIC: &str = "kontiki-engine";
+/// Checkpoints that wait to be merged.
+const LEVEL_0_TABLES_MAX: u8 = 8;
 /// The version byte of the group's state.
 const STATE_VERSION: u8 = 1;
 /// The bytes of the group's state.
@@ -174,7 +178,7 @@ impl Disk {
             .open()
             .map_err(failed)?;
         let keyspace = database
-            .keyspace("records", KeyspaceCreateOptions::default)
+            .keyspace("records", keyspace_options)
             .map_err(failed)?;
         Ok(Self {
             group: options.group,
@@ -324,6 +328,14 @@ impl Disk {
             .map_err(self.failed("finish a checkpoint"))?;
         Ok(Some(saved))
     }
+}
+
+/// Each checkpoint is a run in level 0. Merging them down rewrites much of the level
+/// below, so more of them than fjall's four wait for it; only reads of records that are
+/// not in memory look through them.
+fn keyspace_options() -> KeyspaceCreateOptions {
+    let strategy = Leveled::default().with_l0_threshold(LEVEL_0_TABLES_MAX);
+    KeyspaceCreateOptions::default().compaction_strategy(Arc::new(strategy))
 }
 
 fn generation_path(dir: &Path, generation: u64) -> PathBuf {

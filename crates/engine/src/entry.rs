@@ -79,6 +79,12 @@ impl Entry {
         self.0[0]
     }
 
+    /// Reads the first and the last byte.
+    #[inline]
+    pub(crate) fn touch(&self) -> u8 {
+        self.0[0].wrapping_add(self.0[self.0.len() - 1])
+    }
+
     pub(crate) fn set_flags(&mut self, flags: u8) {
         self.0[0] = flags;
     }

@@ -18,12 +18,11 @@ use crate::error::EngineError;
 use crate::fjall_view::FjallView;
 use crate::load::load;
 use crate::options::Options;
+use crate::slots::{Located, WARM_COUNT};
 use crate::snapshot::{self, Header, Writer};
 use crate::store::{Checkpoint, Store};
 use crate::view::{ReadView, Source};
 
-/// Commands run under one hold of the lock before a waiting reader gets its turn.
-const COMMAND_CHUNK: usize = 64;
 /// Bits that remember which records were read lately, a byte each.
 const REFERENCED_COUNT: usize = 1 << 20;
 /// Slots that an apply looks through for something to evict.
@@ -136,25 +135,66 @@ impl FjallEngine {
     fn apply_locked(
         &self,
         hand: &mut EvictHand,
-        entry: (LogIndex, Term),
+        (index, term): (LogIndex, Term),
         payload: &[u8],
         replies: Option<&mut Vec<Reply>>,
     ) -> Result<(), EngineError> {
-        let (index, term) = entry;
-        let mut state = self.state.write();
-        if index <= state.applied {
+        let applied = self.state.read().applied;
+        if index <= applied {
             return Ok(());
         }
-        if index != state.applied.next() {
-            let (index, applied) = (index.get(), state.applied.get());
+        if index != applied.next() {
+            let (index, applied) = (index.get(), applied.get());
             return Err(EngineError::Gap { index, applied });
         }
         if !payload.is_empty() {
-            run(&mut state, payload, replies)?;
+            self.run(payload, replies)?;
         }
+        let mut state = self.state.write();
         (state.applied, state.term) = (index, term);
         self.evict_some(&mut state, hand);
         Ok(())
+    }
+
+    /// Runs an entry's commands, letting readers in between.
+    fn run(&self, payload: &[u8], mut replies: Option<&mut Vec<Reply>>) -> Result<(), EngineError> {
+        let mut commands = self.begin(payload)?;
+        let wanted = replies.is_some();
+        let mut chunk = Vec::with_capacity(WARM_COUNT);
+        let mut keys = Vec::with_capacity(WARM_COUNT);
+        while !commands.is_empty() {
+            // All that needs no lock first.
+            chunk.clear();
+            keys.clear();
+            while chunk.len() < WARM_COUNT && !commands.is_empty() {
+                let command = Command::decode(&mut commands).map_err(EngineError::Entry)?;
+                let key = command.first_key().map(Located::new);
+                keys.extend(key);
+                chunk.push((command, key));
+            }
+            let mut state = self.state.write();
+            let live = &mut *state;
+            live.store.slots.warm(&keys);
+            for (command, key) in &chunk {
+                let machine = live.machine;
+                let reply = machine.execute_located(&mut live.store, command, *key, wanted)?;
+                if let Some(replies) = &mut replies {
+                    replies.push(reply);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the time forward and drops what has expired; the entry's commands.
+    fn begin<'p>(&self, payload: &'p [u8]) -> Result<&'p [u8], EngineError> {
+        let mut state = self.state.write();
+        let commands = state.machine.begin(payload).map_err(EngineError::Entry)?;
+        let now_ms = state.machine.now_ms();
+        while state.store.expire(now_ms, EXPIRE_CHUNK)? == EXPIRE_CHUNK {
+            RwLockWriteGuard::bump(&mut state);
+        }
+        Ok(commands)
     }
 
     /// Drops a few records from memory if there are too many.
@@ -228,35 +268,6 @@ impl FjallEngine {
         })?;
         Ok(header.expect("the change was made, so the header was read"))
     }
-}
-
-/// Runs an entry's commands, letting readers in between.
-fn run(
-    state: &mut RwLockWriteGuard<'_, State>,
-    payload: &[u8],
-    mut replies: Option<&mut Vec<Reply>>,
-) -> Result<(), EngineError> {
-    let mut commands = state.machine.begin(payload).map_err(EngineError::Entry)?;
-    let now_ms = state.machine.now_ms();
-    while state.store.expire(now_ms, EXPIRE_CHUNK)? == EXPIRE_CHUNK {
-        RwLockWriteGuard::bump(state);
-    }
-    let wanted = replies.is_some();
-    while !commands.is_empty() {
-        let live = &mut **state;
-        for _ in 0..COMMAND_CHUNK {
-            if commands.is_empty() {
-                break;
-            }
-            let command = Command::decode(&mut commands).map_err(EngineError::Entry)?;
-            let reply = live.machine.execute(&mut live.store, &command, wanted)?;
-            if let Some(replies) = &mut replies {
-                replies.push(reply);
-            }
-        }
-        RwLockWriteGuard::bump(state);
-    }
-    Ok(())
 }
 
 fn reference_of(hash: u64) -> usize {

@@ -14,7 +14,7 @@ use stdx::LogIndex;
 use crate::cursor::{Position, hash_key, order_of, take_step};
 use crate::error::EngineError;
 use crate::fjall_engine::{FjallEngine, State};
-use crate::slots::Located;
+use crate::slots::{Located, WARM_COUNT};
 use crate::store::Store;
 use crate::view::{Found, ListItem, ListPage, ScanPage};
 
@@ -58,6 +58,16 @@ impl<'a> FjallView<'a> {
 
     pub(crate) fn len(&self) -> u64 {
         self.store().keys
+    }
+
+    pub(crate) fn warm(&self, keys: &[&[u8]]) {
+        for chunk in keys.chunks(WARM_COUNT) {
+            let mut located = [Located::default(); WARM_COUNT];
+            for (located, key) in located.iter_mut().zip(chunk) {
+                *located = Located::new(key);
+            }
+            self.store().slots.warm(&located[..chunk.len()]);
+        }
     }
 
     #[inline]

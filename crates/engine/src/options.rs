@@ -16,8 +16,8 @@ pub struct Options {
     /// the bound on memory that can't be dropped. The node should start one in the
     /// background long before, at about an eighth. Default 512 MiB.
     pub dirty_bytes_max: ByteSize,
-    /// Memory for blocks of the LSM, which only reads of dropped records use. Default
-    /// 64 MiB.
+    /// Memory for blocks of the LSM, which only reads of dropped records use; the
+    /// operating system's cache stands behind it. Default 16 MiB.
     pub cache_bytes: ByteSize,
 }
 
@@ -27,7 +27,7 @@ impl Default for Options {
             group: 0,
             memory_bytes_max: ByteSize::mib(2 << 10),
             dirty_bytes_max: ByteSize::mib(512),
-            cache_bytes: ByteSize::mib(64),
+            cache_bytes: ByteSize::mib(16),
         }
     }
 }

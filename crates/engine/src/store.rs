@@ -21,12 +21,37 @@ use crate::entry::{DIRTY_EVEN, DIRTY_ODD, Entry, ON_DISK, TOMBSTONE};
 use crate::error::EngineError;
 use crate::slots::{Located, Slots};
 
-/// Where to find an entry that changed.
-#[derive(Clone, Copy, Debug)]
+/// Where to find an entry that changed: slot and hash, ten bytes without padding.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Changed {
-    pub(crate) slot: u16,
-    pub(crate) hash: u64,
+    slot: [u8; 2],
+    hash: [u8; 8],
 }
+
+impl Changed {
+    #[inline]
+    pub(crate) fn new(slot: u16, hash: u64) -> Self {
+        Self {
+            slot: slot.to_le_bytes(),
+            hash: hash.to_le_bytes(),
+        }
+    }
+
+    pub(crate) fn slot(self) -> u16 {
+        u16::from_le_bytes(self.slot)
+    }
+
+    pub(crate) fn hash(self) -> u64 {
+        u64::from_le_bytes(self.hash)
+    }
+}
+
+/// All that changed in an epoch, in pieces: one vector would at times copy millions of
+/// elements while readers wait, and have room for twice as many as it holds.
+pub(crate) type ChangedList = Vec<Vec<Changed>>;
+
+/// The length of a piece.
+const CHANGED_PIECE: usize = 8_192;
 
 /// Where a checkpoint stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,7 +85,7 @@ pub(crate) struct Store {
     /// The bit of the present epoch.
     epoch: u8,
     /// What changed in the present epoch: at least every entry that carries its bit.
-    changed: Vec<Changed>,
+    changed: ChangedList,
     pub(crate) dirty_bytes: u64,
     /// Old images of pending entries that were changed after the cut, by slot.
     images: BTreeMap<u16, Vec<Entry>>,
@@ -94,7 +119,7 @@ impl Store {
     }
 
     /// Begins a checkpoint: what has changed until now is pending from now on.
-    pub(crate) fn cut(&mut self) -> Vec<Changed> {
+    pub(crate) fn cut(&mut self) -> ChangedList {
         assert_eq!(self.checkpoint, Checkpoint::Idle);
         assert!(self.images.is_empty());
         self.checkpoint = Checkpoint::Running;
@@ -113,8 +138,8 @@ impl Store {
     pub(crate) fn take_pending(&mut self, changed: &[Changed], mut take: impl FnMut(&Entry)) {
         let pending = self.pending();
         for at in changed {
-            let table = self.slots.slot_mut(at.slot).table_mut(at.hash);
-            for entry in table.iter_hash_mut(at.hash) {
+            let table = self.slots.slot_mut(at.slot()).table_mut(at.hash());
+            for entry in table.iter_hash_mut(at.hash()) {
                 if entry.flags() & pending != 0 {
                     take(entry);
                     entry.set_flags(entry.flags() & !pending | ON_DISK);
@@ -139,9 +164,9 @@ impl Store {
     /// Forgets tombstones among `changed` that a checkpoint has put on disk.
     pub(crate) fn drop_tombstones(&mut self, changed: &[Changed]) {
         for at in changed {
-            let table = self.slots.slot_mut(at.slot).table_mut(at.hash);
+            let table = self.slots.slot_mut(at.slot()).table_mut(at.hash());
             let found =
-                table.find_entry(at.hash, |entry| entry.is_tombstone() && !entry.is_dirty());
+                table.find_entry(at.hash(), |entry| entry.is_tombstone() && !entry.is_dirty());
             if let Ok(occupied) = found {
                 let (entry, _) = occupied.remove();
                 self.resident_keys -= 1;
@@ -157,19 +182,20 @@ impl Store {
             Checkpoint::Idle,
             "an entry handed over may not be on disk yet"
         );
-        let (mut keys, mut bytes) = (0, 0);
+        let (mut keys, mut bytes, mut records) = (0, 0, 0);
         self.slots.slot_mut(slot).retain(|entry| {
             let stays = entry.is_dirty() || keep(crate::cursor::hash_key(entry.key()));
             if !stays {
                 keys += 1;
+                records += u64::from(!entry.is_tombstone());
                 bytes += entry.memory_bytes();
             }
             stays
         });
         self.resident_keys -= keys;
         self.resident_bytes -= bytes;
-        self.complete &= keys == 0;
-        keys
+        self.complete &= records == 0;
+        records
     }
 
     /// Brings a record into memory that is only on disk.
@@ -201,10 +227,7 @@ impl Store {
             let entry = Entry::record(epoch, key.bytes, meta, value);
             self.dirty_bytes += entry.memory_bytes();
             self.insert(key, entry);
-            self.changed.push(Changed {
-                slot: key.slot,
-                hash: key.hash,
-            });
+            self.note_changed(key);
             self.account_new(key, meta, value);
             return;
         };
@@ -231,10 +254,7 @@ impl Store {
         }
         if flags & epoch == 0 {
             self.dirty_bytes += (key.bytes.len() + value.len()) as u64;
-            self.changed.push(Changed {
-                slot: key.slot,
-                hash: key.hash,
-            });
+            self.note_changed(key);
         }
         match old {
             Some((old, old_len)) => {
@@ -244,6 +264,19 @@ impl Store {
                 }
             }
             None => self.account_new(key, meta, value),
+        }
+    }
+
+    #[inline]
+    fn note_changed(&mut self, key: Located<'_>) {
+        let changed = Changed::new(key.slot, key.hash);
+        match self.changed.last_mut() {
+            Some(piece) if piece.len() < CHANGED_PIECE => piece.push(changed),
+            _ => {
+                let mut piece = Vec::with_capacity(CHANGED_PIECE);
+                piece.push(changed);
+                self.changed.push(piece);
+            }
         }
     }
 
@@ -319,10 +352,7 @@ impl Table for Store {
             self.resident_bytes = self.resident_bytes + new_bytes - removed.memory_bytes();
             if flags & epoch == 0 {
                 self.dirty_bytes += new_bytes;
-                self.changed.push(Changed {
-                    slot: key.slot,
-                    hash: key.hash,
-                });
+                self.note_changed(key);
             }
             if flags & pending != 0 {
                 self.images.entry(key.slot).or_default().push(removed);

@@ -118,6 +118,31 @@ pub enum Command<'a> {
     Tick,
 }
 
+impl<'a> Command<'a> {
+    /// The key that the command is about, or the first of several.
+    #[inline]
+    #[must_use]
+    pub fn first_key(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Put(put) => Some(put.key),
+            Self::Get { key }
+            | Self::Append { key, .. }
+            | Self::SetRange { key, .. }
+            | Self::DeleteIf { key, .. }
+            | Self::Increment { key, .. }
+            | Self::IncrementFloat { key, .. }
+            | Self::GetDelete { key }
+            | Self::GetExpire { key, .. }
+            | Self::Expire { key, .. }
+            | Self::Persist { key }
+            | Self::Rename { source: key, .. } => Some(key),
+            Self::Delete { keys } => keys.first().copied(),
+            Self::MultiPut { pairs, .. } => pairs.first().map(|(key, _)| *key),
+            Self::Clear | Self::Tick => None,
+        }
+    }
+}
+
 /// The fields of [`Command::Put`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Put<'a> {
@@ -144,6 +169,21 @@ impl<'a> Put<'a> {
             condition: Condition::Always,
             returning: Returning::Status,
         }
+    }
+
+    /// Whether this is what [`Self::new`] makes.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                expiry: Expiry::Clear,
+                condition: Condition::Always,
+                returning: Returning::Status,
+                ..
+            }
+        )
     }
 }
 

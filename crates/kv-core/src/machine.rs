@@ -20,7 +20,7 @@ mod strings;
 use self::execution::Execution;
 use crate::batch::take_payload_header;
 use crate::codec::DecodeError;
-use crate::command::{Command, Put};
+use crate::command::Command;
 use crate::reply::Reply;
 use crate::table::Table;
 
@@ -109,23 +109,40 @@ impl StateMachine {
     /// # Errors
     ///
     /// When the storage fails.
-    #[inline]
     pub fn execute<T: Table>(
         &self,
         table: &mut T,
         command: &Command<'_>,
         wanted: bool,
     ) -> Result<Reply, T::Error> {
-        if let Command::Put(put) = command
-            && *put == Put::new(put.key, put.value)
+        let key = command.first_key().map(|key| table.key(key));
+        self.execute_located(table, command, key, wanted)
+    }
+
+    /// The same for a caller who has looked at [`Command::first_key`] already, perhaps
+    /// for many commands at once.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    #[inline]
+    pub fn execute_located<T: Table>(
+        &self,
+        table: &mut T,
+        command: &Command<'_>,
+        key: Option<T::Key<'_>>,
+        wanted: bool,
+    ) -> Result<Reply, T::Error> {
+        if let (Command::Put(put), Some(key)) = (command, key)
+            && put.is_plain()
         {
-            let key = table.key(put.key);
             table.overwrite(key, put.value)?;
             return Ok(Reply::Ok);
         }
+        let now_ms = self.now_ms;
         Execution {
             table,
-            now_ms: self.now_ms,
+            now_ms,
             wanted,
         }
         .run(command)

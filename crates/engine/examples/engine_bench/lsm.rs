@@ -99,6 +99,7 @@ fn fjall_ingestions(dir: &Path) {
         BATCH * BATCHES,
         dir,
     );
+    many_small_ingestions(&db, &keyspace, dir);
     let mut prng = Prng::from_seed(2);
     let keys: Vec<_> = (0..200_000).map(|_| key(prng.below(KEYS))).collect();
     let start = Instant::now();
@@ -125,6 +126,26 @@ fn fjall_ingestions(dir: &Path) {
         "| fjall full iteration ({bytes} B) | {:.2} s |",
         start.elapsed().as_secs_f64()
     );
+}
+
+/// Does space stay bounded, and how many tables does a read have to look through?
+fn many_small_ingestions(db: &Database, keyspace: &Keyspace, dir: &Path) {
+    let mut prng = Prng::from_seed(3);
+    let measure = Measure::start();
+    for _ in 0..200 {
+        let mut keys: Vec<_> = (0..5_000).map(|_| key(prng.below(KEYS))).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut ingestion = keyspace.start_ingestion().unwrap();
+        for key in &keys {
+            ingestion.write(key.as_slice(), VALUE.as_slice()).unwrap();
+        }
+        ingestion.finish().unwrap();
+    }
+    wait_for_compaction(db);
+    print_row("then 200 ingestions of 5 k", &measure, 1_000_000, dir);
+    let (tables, first) = (keyspace.table_count(), keyspace.l0_table_count());
+    println!("| tables after that | {tables}, {first} of them in level 0 |");
 }
 
 fn redb_batches(dir: &Path, sorted: bool, durability: Durability) {

@@ -22,6 +22,9 @@ fn main() {
         .next()
         .unwrap_or_else(|| "target/engine-bench".to_owned());
     let dir = std::path::Path::new(&dir);
+    if what == "open" {
+        return whole::open(dir);
+    }
     if what != "lsm" {
         whole::run(dir);
     }

@@ -11,7 +11,7 @@ use engine::{Engine, FjallEngine, Options};
 use kv_core::{Batch, begin_payload};
 use stdx::{LogIndex, Prng, Term};
 
-use crate::measure::{Measure, print_row, resident_bytes};
+use crate::measure::{Measure, print_row, resident_bytes, thread_cpu_seconds};
 
 const KEYS: u64 = 1_000_000;
 const COMMANDS_PER_ENTRY: u64 = 200;
@@ -38,18 +38,45 @@ fn entries(mut numbers: impl FnMut() -> u64, count: u64) -> Vec<BytesMut> {
         .collect()
 }
 
-fn apply_all(engine: &FjallEngine, entries: &[BytesMut]) -> f64 {
-    let start = Instant::now();
-    let mut replies = Vec::new();
-    for payload in entries {
-        replies.clear();
-        let index = engine.applied().next();
-        engine
-            .apply(index, Term::new(1), payload, Some(&mut replies))
-            .unwrap();
-        assert_eq!(replies.len() as u64, COMMANDS_PER_ENTRY);
+/// Millions a second of wall and of processor time.
+struct Rate {
+    wall: f64,
+    cpu: f64,
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.2} M/s, {:.2} M per CPU second",
+            self.wall / 1e6,
+            self.cpu / 1e6
+        )
     }
-    entries.len() as f64 * COMMANDS_PER_ENTRY as f64 / start.elapsed().as_secs_f64()
+}
+
+fn rate(count: u64, run: impl FnOnce()) -> Rate {
+    let (start, cpu) = (Instant::now(), thread_cpu_seconds());
+    run();
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), thread_cpu_seconds() - cpu);
+    Rate {
+        wall: count as f64 / wall,
+        cpu: count as f64 / cpu,
+    }
+}
+
+fn apply_all(engine: &FjallEngine, entries: &[BytesMut]) -> Rate {
+    rate(entries.len() as u64 * COMMANDS_PER_ENTRY, || {
+        let mut replies = Vec::new();
+        for payload in entries {
+            replies.clear();
+            let index = engine.applied().next();
+            engine
+                .apply(index, Term::new(1), payload, Some(&mut replies))
+                .unwrap();
+            assert_eq!(replies.len() as u64, COMMANDS_PER_ENTRY);
+        }
+    })
 }
 
 fn read_some(engine: &FjallEngine, prng: &mut Prng, keys: u64, count: u64) -> u64 {
@@ -70,11 +97,31 @@ fn read_some(engine: &FjallEngine, prng: &mut Prng, keys: u64, count: u64) -> u6
     bytes
 }
 
-fn reads_per_second(engine: &FjallEngine, keys: u64, count: u64) -> f64 {
+/// Reads in pipelines of 16, as a client that doesn't wait sends them.
+fn pipelined_reads_per_second(engine: &FjallEngine, count: u64) -> Rate {
+    let mut prng = Prng::from_seed(10);
+    let keys: Vec<_> = (0..256 << 10).map(|_| key(prng.below(KEYS))).collect();
+    rate(count, || {
+        for pipeline in keys
+            .chunks(16)
+            .cycle()
+            .take(usize::try_from(count / 16).unwrap())
+        {
+            let view = engine.view();
+            let pipeline: [&[u8]; 16] = std::array::from_fn(|at| pipeline[at].as_bytes());
+            view.warm(&pipeline);
+            for key in pipeline {
+                std::hint::black_box(view.get(key).unwrap());
+            }
+        }
+    })
+}
+
+fn reads_per_second(engine: &FjallEngine, keys: u64, count: u64) -> Rate {
     let mut prng = Prng::from_seed(9);
-    let start = Instant::now();
-    std::hint::black_box(read_some(engine, &mut prng, keys, count));
-    count as f64 / start.elapsed().as_secs_f64()
+    rate(count, || {
+        std::hint::black_box(read_some(engine, &mut prng, keys, count));
+    })
 }
 
 /// Measures all of it in `dir`.
@@ -93,8 +140,8 @@ pub(crate) fn run(dir: &Path) {
     println!("\n| whole engine, 1 M keys of 16 + 64 B | |\n| --- | --- |");
     let memory = resident_bytes();
     println!(
-        "| apply SET, new random keys | {:.2} M/s |",
-        apply_all(&engine, &fresh) / 1e6
+        "| apply SET, new random keys | {} |",
+        apply_all(&engine, &fresh)
     );
     let memory = (resident_bytes() - memory) / KEYS as f64;
     println!("| memory per key, everything dirty | {memory:.0} B |");
@@ -102,24 +149,25 @@ pub(crate) fn run(dir: &Path) {
     engine.checkpoint().unwrap();
     print_row("checkpoint of 1 M changed keys", &measure, 1_000_000, dir);
     println!(
-        "| apply SET, existing random keys | {:.2} M/s |",
-        apply_all(&engine, &existing) / 1e6
+        "| apply SET, existing random keys | {} |",
+        apply_all(&engine, &existing)
     );
     println!(
-        "| again (already dirty) | {:.2} M/s |",
-        apply_all(&engine, &existing) / 1e6
+        "| again (already dirty) | {} |",
+        apply_all(&engine, &existing)
+    );
+    println!("| apply SET, one hot key | {} |", apply_all(&engine, &hot));
+    println!(
+        "| reads, random keys, one thread | {} |",
+        reads_per_second(&engine, KEYS, KEYS)
     );
     println!(
-        "| apply SET, one hot key | {:.2} M/s |",
-        apply_all(&engine, &hot) / 1e6
+        "| reads, hot keys (100), one thread | {} |",
+        reads_per_second(&engine, 100, KEYS)
     );
     println!(
-        "| reads, random keys, one thread | {:.2} M/s |",
-        reads_per_second(&engine, KEYS, KEYS) / 1e6
-    );
-    println!(
-        "| reads, hot keys (100), one thread | {:.2} M/s |",
-        reads_per_second(&engine, 100, KEYS) / 1e6
+        "| reads, 256 k random keys, pipelines of 16 | {} |",
+        pipelined_reads_per_second(&engine, KEYS)
     );
     let measure = Measure::start();
     engine.checkpoint().unwrap();
@@ -135,16 +183,18 @@ fn restart(dir: &Path, options: Options, engine: FjallEngine) {
     engine.persist().unwrap();
     let applied = engine.applied();
     drop(engine);
-    let memory = resident_bytes();
-    let start = Instant::now();
+    let own = std::env::current_exe().unwrap();
+    std::process::Command::new(own)
+        .arg("open")
+        .arg(dir)
+        .status()
+        .unwrap();
+    let measure = Measure::start();
     let engine = FjallEngine::open(dir, options).unwrap();
     println!(
-        "| restart with 1 M keys | {:.2} s |",
-        start.elapsed().as_secs_f64()
-    );
-    println!(
-        "| memory per key, after restart | {:.0} B |",
-        (resident_bytes() - memory) / KEYS as f64
+        "| restart with 1 M keys | {:.2} s, {:.2} CPU s |",
+        measure.wall(),
+        measure.cpu()
     );
     assert_eq!((engine.applied(), engine.stats().keys), (applied, KEYS));
     assert!(engine.applied() > LogIndex::ZERO);
@@ -166,12 +216,23 @@ fn restart(dir: &Path, options: Options, engine: FjallEngine) {
     };
     let engine = FjallEngine::open(dir, small).unwrap();
     let rate = reads_per_second(&engine, KEYS, 200_000);
-    println!(
-        "| reads, five of six keys only on disk | {:.2} M/s |",
-        rate / 1e6
-    );
+    println!("| reads, five of six keys only on disk | {rate} |");
     drop(engine);
-    let _ = fs::remove_dir_all(dir);
+    if std::env::var_os("KEEP").is_none() {
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+/// Opens an engine in a process of its own, which then knows what it takes.
+pub(crate) fn open(dir: &Path) {
+    let memory = resident_bytes();
+    let engine = FjallEngine::open(dir, Options::default()).unwrap();
+    let stats = engine.stats();
+    let bytes = (resident_bytes() - memory) / stats.keys as f64;
+    println!(
+        "| memory per key after restart, and as the engine counts it | {bytes:.0} B, {:.0} B |",
+        stats.resident_bytes as f64 / stats.keys as f64
+    );
 }
 
 /// One thread applies, one reads.
@@ -190,8 +251,7 @@ fn concurrently(engine: &FjallEngine, entries: &[BytesMut]) {
         stop.store(true, Ordering::Relaxed);
         let read = reader.join().unwrap();
         println!(
-            "| one thread applies, one reads | {:.2} M/s and {:.2} M/s |",
-            applied / 1e6,
+            "| one thread applies, one reads | {applied}; reads {:.2} M/s |",
             read / 1e6
         );
     });

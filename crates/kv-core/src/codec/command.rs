@@ -231,7 +231,7 @@ impl<'a> Command<'a> {
 }
 
 fn encode_general_put(buf: &mut BytesMut, put: &Put<'_>) {
-    if *put == Put::new(put.key, put.value) {
+    if put.is_plain() {
         return encode_put(buf, put.key, put.value);
     }
     buf.reserve(put.key.len() + put.value.len() + 32);
