@@ -9,7 +9,7 @@ use fjall::Readable;
 use kv_core::layout::{split_key, split_value};
 use kv_core::machine::EXPIRE_CHUNK;
 use kv_core::{Command, Reply, SLOT_COUNT, StateMachine, Table};
-use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use stdx::{LogIndex, Term};
 
 use crate::disk::{Disk, Saved};
@@ -25,6 +25,8 @@ use crate::view::{ReadView, Source};
 
 /// Bits that remember which records were read lately, a byte each.
 const REFERENCED_COUNT: usize = 1 << 20;
+/// Tries for the lock before a reader sleeps: 10 to 40 us.
+const READ_SPINS: usize = 1_000;
 /// Slots that an apply looks through for something to evict.
 const EVICT_SLOTS: usize = 64;
 
@@ -101,6 +103,21 @@ impl FjallEngine {
             checkpoint_index: AtomicU64::new(saved.applied.get()),
             checkpoints: AtomicU64::new(0),
         })
+    }
+
+    /// The state, for reading.
+    ///
+    /// The applier holds the lock for some microseconds and comes back for it after one
+    /// or two. Who goes to sleep meanwhile is woken too late again and again; so a
+    /// reader tries for about as long as a few chunks take before it does.
+    pub(crate) fn read_state(&self) -> RwLockReadGuard<'_, State> {
+        for _ in 0..READ_SPINS {
+            if let Some(state) = self.state.try_read() {
+                return state;
+            }
+            std::hint::spin_loop();
+        }
+        self.state.read()
     }
 
     /// Notes that a checkpoint is on disk.

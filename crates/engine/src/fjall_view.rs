@@ -39,7 +39,7 @@ struct Seen<'a> {
 impl<'a> FjallView<'a> {
     pub(crate) fn new(engine: &'a FjallEngine) -> Self {
         Self {
-            state: engine.state.read(),
+            state: engine.read_state(),
             engine,
         }
     }

@@ -5,7 +5,7 @@
 //! | number | LEB128, at most 10 bytes |
 //! | signed number | 8 bytes, little-endian |
 //! | string | number (its length), then the bytes |
-//! | command | opcode byte, then the fields in the order of [`Command`] |
+//! | command | opcode byte, then the fields in the order of [`crate::Command`] |
 //! | reply | tag byte, then the field |
 //!
 //! The first byte of whatever carries commands or replies (a log entry, a forwarded

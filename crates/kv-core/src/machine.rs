@@ -1,6 +1,6 @@
 //! The replicated state machine: what every command means.
 //!
-//! [`apply_entry`] is the whole of it: a log entry in, changes to a [`Table`] and one
+//! [`StateMachine::apply_entry`] is the whole of it: a log entry in, changes to a [`Table`] and one
 //! reply a command out. It reads no clock and draws no random numbers, so replicas that
 //! apply the same entries hold the same records.
 //!

@@ -240,20 +240,21 @@ fn concurrently(engine: &FjallEngine, entries: &[BytesMut]) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let (mut prng, mut count, start) = (Prng::from_seed(5), 0_u64, Instant::now());
+            let (mut prng, mut count) = (Prng::from_seed(5), 0_u64);
+            let (start, cpu) = (Instant::now(), thread_cpu_seconds());
             while !stop.load(Ordering::Relaxed) {
                 std::hint::black_box(read_some(engine, &mut prng, KEYS, 1_000));
                 count += 1_000;
             }
-            count as f64 / start.elapsed().as_secs_f64()
+            Rate {
+                wall: count as f64 / start.elapsed().as_secs_f64(),
+                cpu: count as f64 / (thread_cpu_seconds() - cpu),
+            }
         });
         let applied = apply_all(engine, entries);
         stop.store(true, Ordering::Relaxed);
         let read = reader.join().unwrap();
-        println!(
-            "| one thread applies, one reads | {applied}; reads {:.2} M/s |",
-            read / 1e6
-        );
+        println!("| one thread applies, one reads | applies {applied}; reads {read} |");
     });
 }
 
