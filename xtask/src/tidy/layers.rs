@@ -46,7 +46,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "raft-sim",
-        uses: &["bytes", "crc32c", "raft", "sim", "stdx"],
+        uses: &["bytes", "crc32c", "crc32c", "raft", "sim", "stdx"],
         // The core again, with the feature that plants bugs.
         tests_use: &["raft"],
     },
@@ -83,7 +83,7 @@ const LAYERS: &[Layer] = &[
             "thiserror",
             "tracing",
         ],
-        tests_use: &["expect-test", "tempfile"],
+        tests_use: &["expect-test", "mimalloc", "redb", "tempfile"],
     },
     Layer {
         name: "kv-proto",
@@ -143,6 +143,7 @@ const LAYERS: &[Layer] = &[
             "clap_complete",
             "indicatif",
             "kv",
+            "kv-proto",
             "mimalloc",
             "rustix",
             "serde",
