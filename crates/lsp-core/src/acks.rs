@@ -78,6 +78,13 @@ impl AckQueue {
         self.beyond.pop_first();
     }
 
+    /// Gives back the memory of busier times, if nothing waits to be sent.
+    pub(crate) fn shrink(&mut self) {
+        if self.each.is_empty() {
+            self.each = VecDeque::new();
+        }
+    }
+
     /// Forgets everything: the connection is over.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.acks);

@@ -236,6 +236,19 @@ impl Connection {
         };
         if !resends && !tick.spoke {
             self.due.heartbeat = true;
+            self.shrink();
+        }
+    }
+
+    /// Gives back the memory of busier times: an idle connection should cost little.
+    fn shrink(&mut self) {
+        if self.send.is_empty() {
+            self.send.shrink();
+        }
+        self.receive.shrink();
+        self.acks.shrink();
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
         }
     }
 

@@ -3,8 +3,8 @@
 //! Like a night watchman on his round: every epoch he looks whether anything was heard
 //! since his last visit, and whether anything was said. Rounds in a row without a sound
 //! from the peer are counted, and at the limit the peer is declared lost. Therefore a peer
-//! is lost after at least `limit` epochs of silence, and before `limit + 1`: the epoch
-//! in which it was last heard doesn't count, because part of it wasn't silent.
+//! is lost after at least `limit` epochs of silence, and at most `limit + 1`: the epoch in
+//! which it was last heard doesn't count, because part of it wasn't silent.
 //!
 //! A watchman who overslept makes one round, not all that he missed: after a pause of our
 //! own process its socket is full of what the peer said meanwhile, and the peer must not

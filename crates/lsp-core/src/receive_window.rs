@@ -140,6 +140,13 @@ impl ReceiveWindow {
         self.withheld.take()
     }
 
+    /// Gives back the memory of busier times, if nothing waits to be read.
+    pub(crate) fn shrink(&mut self) {
+        if self.ready.is_empty() {
+            self.ready = VecDeque::new();
+        }
+    }
+
     /// Forgets what arrived early: it will never be in order.
     pub(crate) fn drop_early(&mut self) {
         let early = core::mem::take(&mut self.early);

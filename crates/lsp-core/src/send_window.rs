@@ -267,6 +267,13 @@ impl SendWindow {
         self.bytes
     }
 
+    /// Gives back the memory of busier times. Only when there is nothing to send.
+    pub(crate) fn shrink(&mut self) {
+        assert!(self.is_empty(), "only an idle window shrinks");
+        self.slots = VecDeque::new();
+        self.queue = VecDeque::new();
+    }
+
     /// Forgets everything: the connection is over.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.first);
