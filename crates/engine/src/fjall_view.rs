@@ -12,6 +12,7 @@ use parking_lot::RwLockReadGuard;
 use stdx::LogIndex;
 
 use crate::cursor::{Position, hash_key, order_of, take_step};
+use crate::disk::Disk;
 use crate::error::EngineError;
 use crate::fjall_engine::{FjallEngine, State};
 use crate::slots::{Located, WARM_COUNT};
@@ -106,17 +107,26 @@ impl<'a> FjallView<'a> {
     ) -> Result<ScanPage, EngineError> {
         let store = self.store();
         let mut page = ScanPage::default();
-        let mut at = Position::from_cursor(cursor);
-        let mut left = if store.complete {
-            count.max(1)
-        } else {
-            count.max(DISK_STEP_COUNT)
+        let Some(start) = Position::from_cursor(cursor) else {
+            return Ok(page);
         };
+        let (mut disk, mut left) = if store.complete {
+            (None, count.max(1))
+        } else {
+            let disk = DiskKeys::from_slot(&store.disk, start.slot);
+            (Some(disk), count.max(DISK_STEP_COUNT))
+        };
+        let mut at = Some(start);
         while let Some(position) = at {
-            let (keys, end) = self.keys_from(position)?;
+            let (keys, end) = match &mut disk {
+                None => self.keys_in_memory(position),
+                Some(disk) => (self.keys_anywhere(position, disk)?, None),
+            };
             let (step, next) = take_step(keys, left);
             left = left.saturating_sub(step.len());
-            page.keys.extend(step.into_iter().filter(|key| filter(key)));
+            let passing = step.into_iter().filter(|key| filter(key));
+            page.keys
+                .extend(passing.map(|key| Bytes::copy_from_slice(&key)));
             at = match next.or(end) {
                 Some(order) => Some(Position { order, ..position }),
                 None => position.next_slot(),
@@ -130,32 +140,36 @@ impl<'a> FjallView<'a> {
     }
 
     /// Some keys of a slot from a position on, and where the next ones begin in it.
-    #[expect(clippy::type_complexity, reason = "used once, and each part is plain")]
-    fn keys_from(
+    fn keys_in_memory(&self, position: Position) -> (OrderedKeys<'_>, Option<u64>) {
+        let (table, next) = self.store().slots.slot(position.slot).range(position.order);
+        let keys = table.iter().filter(|entry| !entry.is_tombstone());
+        (
+            from_order(keys.map(|entry| Cow::Borrowed(entry.key())), position.order),
+            next,
+        )
+    }
+
+    /// All keys of a slot from a position on, in memory or not.
+    fn keys_anywhere(
         &self,
         position: Position,
-    ) -> Result<(Vec<(u64, Bytes)>, Option<u64>), EngineError> {
-        let store = self.store();
-        let mut keys = Vec::new();
-        let mut see = |key: &[u8]| {
-            let order = order_of(hash_key(key));
-            if order >= position.order {
-                keys.push((order, Bytes::copy_from_slice(key)));
+        disk: &mut DiskKeys<'_>,
+    ) -> Result<OrderedKeys<'_>, EngineError> {
+        let slots = &self.store().slots;
+        let entries = slots
+            .slot(position.slot)
+            .iter()
+            .filter(|entry| !entry.is_tombstone());
+        let mut keys = from_order(
+            entries.map(|entry| Cow::Borrowed(entry.key())),
+            position.order,
+        );
+        while let Some(key) = disk.next_in(position.slot)? {
+            if slots.find(Located::new(&key)).is_none() {
+                keys.extend(from_order([Cow::Owned(key)], position.order));
             }
-        };
-        if store.complete {
-            let (table, next) = store.slots.slot(position.slot).range(position.order);
-            table
-                .iter()
-                .filter(|entry| !entry.is_tombstone())
-                .for_each(|entry| see(entry.key()));
-            return Ok((keys, next));
         }
-        self.for_each_in_slot(position.slot, &mut |seen| {
-            see(seen.key);
-            true
-        })?;
-        Ok((keys, None))
+        Ok(keys)
     }
 
     pub(crate) fn keys(
@@ -295,6 +309,52 @@ impl<'a> FjallView<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Keys with their order in the iteration.
+type OrderedKeys<'a> = Vec<(u64, Cow<'a, [u8]>)>;
+
+fn from_order<'a>(keys: impl IntoIterator<Item = Cow<'a, [u8]>>, from: u64) -> OrderedKeys<'a> {
+    let ordered = keys.into_iter().map(|key| (order_of(hash_key(&key)), key));
+    ordered.filter(|&(order, _)| order >= from).collect()
+}
+
+/// The keys on disk, slot by slot.
+struct DiskKeys<'a> {
+    disk: &'a Disk,
+    keys: fjall::Iter,
+    /// The next one, if it has been looked at.
+    next: Option<(u16, Vec<u8>)>,
+}
+
+impl<'a> DiskKeys<'a> {
+    fn from_slot(disk: &'a Disk, slot: u16) -> Self {
+        let (from, to) = (disk.slot_prefix(slot), disk.slot_prefix(SLOT_COUNT));
+        Self {
+            disk,
+            keys: disk.keyspace().range(from..to),
+            next: None,
+        }
+    }
+
+    /// The next key, if it is in this slot. Slots are asked for in ascending order, and
+    /// each until there is no more.
+    fn next_in(&mut self, slot: u16) -> Result<Option<Vec<u8>>, EngineError> {
+        if self.next.is_none()
+            && let Some(guard) = self.keys.next()
+        {
+            let stored = guard.key().map_err(self.disk.failed("read a slot"))?;
+            let key = split_key(&stored).ok_or_else(|| self.disk.corrupt("a key"))?;
+            self.next = Some((key.1, key.3.to_vec()));
+        }
+        Ok(match self.next.take() {
+            Some((next, key)) if next == slot => Some(key),
+            later => {
+                self.next = later;
+                None
+            }
+        })
     }
 }
 

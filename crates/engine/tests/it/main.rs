@@ -8,5 +8,6 @@ mod crash;
 mod damage;
 mod model;
 mod redis;
+mod scan;
 mod snapshots;
 mod workload;
