@@ -7,4 +7,5 @@ pub mod http;
 pub mod node;
 mod readiness;
 pub mod resp_server;
+mod snapshot;
 mod transport;

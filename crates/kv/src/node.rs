@@ -5,11 +5,20 @@
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod error;
-mod handle;
+mod fetcher;
+mod group;
+pub(crate) mod handle;
 pub(crate) mod inbox;
+mod keeper;
+pub(crate) mod log_writer;
 mod publish;
+mod recovery;
+mod runner;
+mod start;
 mod status;
 pub(crate) mod submission;
+mod telemetry;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +39,7 @@ pub struct Node {
     handle: Handle,
     listen_address: SocketAddr,
     grpc: Option<mpsc::Receiver<TcpStream>>,
+    runner: Arc<runner::Runner>,
 }
 
 impl Node {
@@ -39,10 +49,7 @@ impl Node {
     ///
     /// See [`StartError`]: each message says what to do.
     pub async fn start(config: Valid<Config>) -> Result<Self, StartError> {
-        tokio::task::yield_now().await;
-        Err(StartError::Join {
-            reason: format!("{} can't start yet", config.node_id).into(),
-        })
+        start::start(config).await
     }
 
     /// A reference for front doors.
@@ -66,5 +73,11 @@ impl Node {
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.handle.shared.failed.subscribe()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.runner.halt();
     }
 }

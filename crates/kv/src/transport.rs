@@ -25,7 +25,7 @@ pub(crate) use book::Book;
 pub(crate) use frame::FrameBuilder;
 pub(crate) use join::{Joined, join, promote};
 pub(crate) use outbox::Outbox;
-pub(crate) use peers::{Asked, Owner, Transport};
+pub(crate) use peers::{Asked, Owner, Parts, Transport, WeakTransport};
 
 use stdx::NodeId;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! LOCK          held while a node runs here
-//! IDENTITY      format version, cluster, node (text)
+//! IDENTITY      format version, cluster, node, first voters (text)
 //! PEERS         addresses of nodes (text; see transport/book.rs)
 //! wal/          the log
 //! engine/       the state machine
@@ -22,10 +22,13 @@ use crate::node::error::StartError;
 const LAYOUT_VERSION: u32 = 1;
 
 /// Whose directory it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Identity {
     pub(crate) cluster: u64,
     pub(crate) node: NodeId,
+    /// The first voters of the cluster, decided for ever when this node first started; none if it
+    /// joined later.
+    pub(crate) voters: Vec<NodeId>,
     /// The node asked to join and has no vote yet.
     pub(crate) joining: bool,
 }
@@ -91,17 +94,21 @@ impl DataDir {
         }
     }
 
-    pub(crate) fn set_identity(&self, identity: Identity) -> Result<(), StartError> {
+    pub(crate) fn set_identity(&self, identity: &Identity) -> Result<(), StartError> {
         let file = self.join("IDENTITY");
         let Identity {
             cluster,
             node,
+            voters,
             joining,
         } = identity;
-        let state = if joining { "joining" } else { "member" };
+        let voters: Vec<String> = voters.iter().map(|voter| voter.get().to_string()).collect();
+        let state = if *joining { "joining" } else { "member" };
         let text = format!(
-            "kontiki {LAYOUT_VERSION}\ncluster {cluster:016x}\nnode {}\nstate {state}\n",
-            node.get()
+            "kontiki {LAYOUT_VERSION}\ncluster {cluster:016x}\nnode {}\n\
+             voters {}\nstate {state}\n",
+            node.get(),
+            voters.join(",")
         );
         write_atomically(&file, text.as_bytes()).map_err(|source| StartError::Io {
             action: "write",
@@ -129,6 +136,10 @@ fn parse_identity(file: &Path, text: &str) -> Result<Identity, StartError> {
     let version = value("kontiki", "expected `kontiki` and the layout's version")?;
     let cluster = value("cluster", "expected `cluster` and 16 hexadecimal digits")?;
     let node = value("node", "expected `node` and a number")?;
+    let voters = value(
+        "voters",
+        "expected `voters` and numbers with commas between them",
+    )?;
     let state = value("state", "expected `state member` or `state joining`")?;
     let malformed = |line, what| StartError::Malformed {
         file: file.to_path_buf(),
@@ -146,14 +157,18 @@ fn parse_identity(file: &Path, text: &str) -> Result<Identity, StartError> {
     let node = node
         .parse()
         .map_err(|_| malformed(3, "expected a number"))?;
+    let voters = voters.split(',').filter(|voter| !voter.is_empty());
+    let voters: Result<Vec<_>, _> = voters.map(|voter| voter.parse().map(NodeId::new)).collect();
+    let voters = voters.map_err(|_| malformed(4, "expected numbers"))?;
     let joining = match state {
         "joining" => true,
         "member" => false,
-        _ => return Err(malformed(4, "expected `member` or `joining`")),
+        _ => return Err(malformed(5, "expected `member` or `joining`")),
     };
     Ok(Identity {
         cluster,
         node: NodeId::new(node),
+        voters,
         joining,
     })
 }
@@ -195,9 +210,10 @@ mod tests {
         let identity = Identity {
             cluster: 0xabc,
             node: NodeId::new(3),
+            voters: vec![NodeId::new(1), NodeId::new(3)],
             joining: true,
         };
-        data.set_identity(identity).unwrap();
+        data.set_identity(&identity).unwrap();
         drop(data);
         assert_eq!(
             DataDir::open(&path).unwrap().identity().unwrap(),
@@ -213,7 +229,14 @@ mod tests {
             ("kontiki 9\ncluster 1\nnode 1\nstate member\n", "line 1"),
             ("kontiki 1\ncluster x\nnode 1\nstate member\n", "line 2"),
             ("kontiki 1\ncluster 1\nnode\n", "line 3"),
-            ("kontiki 1\ncluster 1\nnode 1\nstate odd\n", "line 4"),
+            (
+                "kontiki 1\ncluster 1\nnode 1\nvoters 1,b\nstate member\n",
+                "line 4",
+            ),
+            (
+                "kontiki 1\ncluster 1\nnode 1\nvoters \nstate odd\n",
+                "line 5",
+            ),
         ];
         for (text, line) in cases {
             fs::write(dir.path().join("IDENTITY"), text).unwrap();

@@ -12,7 +12,7 @@ use kv_core::{Batch, Reply};
 use raft::MembershipChange;
 use stdx::{GroupId, Instant, NodeId};
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, Valid};
 use crate::node::clock;
@@ -21,13 +21,28 @@ use crate::node::inbox::{Admin, Control, Inbox, Reader, Received, Refusal};
 use crate::node::publish::{Leadership, Published, Reign};
 use crate::node::status::{DataStatus, DiskStatus, MemberStatus, NodeStatus, Role};
 use crate::node::submission::{Outcome, Responder, Submission};
-use crate::transport::{Asked, Identity, Owner, Transport};
+use crate::node::telemetry::Metrics;
+use crate::transport::{Asked, Identity, Owner, Transport, WeakTransport};
 
 /// How long a change of members or of the leader may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Attempts to find the leader for one batch: each was certainly not executed.
-const LEADER_ATTEMPTS: usize = 3;
+/// The first pause before another attempt to find the leader; it doubles.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// The end of the time that something may take.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Instant);
+
+impl Deadline {
+    fn new(span: Duration) -> Self {
+        Self(clock::now().after(span))
+    }
+
+    fn left(self) -> Duration {
+        self.0.since(clock::now())
+    }
+}
 
 /// What is shared between a node's threads, its connections and its handles.
 pub(crate) struct Shared {
@@ -40,6 +55,9 @@ pub(crate) struct Shared {
     /// Why no write is taken at the moment.
     pub(crate) disk_full: AtomicBool,
     pub(crate) shutting_down: AtomicBool,
+    /// Everything stops where it is.
+    pub(crate) halted: AtomicBool,
+    pub(crate) metrics: Metrics,
     pub(crate) disk: parking_lot::Mutex<DiskStatus>,
     pub(crate) started: Instant,
     pub(crate) failed: watch::Sender<Option<Arc<str>>>,
@@ -107,35 +125,46 @@ impl Handle {
             });
         }
         let shared = &*self.shared;
-        let mut no_leader = ExecuteError::NoLeader { leader: None };
-        for _ in 0..LEADER_ATTEMPTS {
+        let mut leadership = None;
+        let mut pause = RETRY_PAUSE;
+        let deadline = Deadline::new(shared.config.leader_wait);
+        loop {
+            let refused;
             if shared.published.is_leading() {
-                // Keep a copy only for the rare second attempt: commands are shared bytes.
                 match self.execute_here(batch).await {
                     Ok(outcome) => return outcome,
                     Err((error, unused)) => {
-                        no_leader = error;
+                        refused = error;
                         batch = unused;
                     }
                 }
+            } else {
+                let leader = self.wait_for_leader(deadline).await?;
+                // To this node itself there is no way: it is about to lead, or just did.
+                let wait = shared.config.execute_timeout;
+                match self
+                    .transport
+                    .forward(leader, shared.group, &batch, wait)
+                    .await
+                {
+                    Err(error @ ExecuteError::NoLeader { .. }) => refused = error,
+                    // That node is on its way out, not this one: somebody else will lead.
+                    Err(ExecuteError::ShuttingDown) => {
+                        refused = ExecuteError::NoLeader { leader: None };
+                    }
+                    outcome => return outcome,
+                }
             }
-            let leader = self.wait_for_leader(None).await?;
-            if leader == shared.identity.node {
-                continue;
+            // Certainly not executed, so another attempt is safe: when somebody else leads, or
+            // when the leader can be reached (again).
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(refused);
             }
-            let wait = shared.config.execute_timeout;
-            match self
-                .transport
-                .forward(leader, shared.group, &batch, wait)
-                .await
-            {
-                Err(error @ ExecuteError::NoLeader { .. }) => no_leader = error,
-                outcome => return outcome,
-            }
-            // The leader is not there: wait until another one is known.
-            self.wait_for_leader(Some(leader)).await?;
+            let changes = leadership.get_or_insert_with(|| shared.published.watch_leadership());
+            drop(timeout(pause.min(left), changes.changed()).await);
+            pause *= 2;
         }
-        Err(no_leader)
     }
 
     /// Hands commands to this node's Raft thread. Gives them back if this node doesn't lead.
@@ -167,20 +196,23 @@ impl Handle {
         }
     }
 
-    /// Waits until somebody (else than `not`) is known to lead.
-    async fn wait_for_leader(&self, not: Option<NodeId>) -> Result<NodeId, ExecuteError> {
+    /// Waits until somebody is known to lead.
+    async fn wait_for_leader(&self, deadline: Deadline) -> Result<NodeId, ExecuteError> {
         let shared = &*self.shared;
         if shared.shutting_down.load(Ordering::Acquire) {
             return Err(ExecuteError::ShuttingDown);
         }
+        if let Some(leader) = shared.published.leadership().leader {
+            return Ok(leader);
+        }
         let mut leadership = shared.published.watch_leadership();
-        let known = leadership.wait_for(|known| known.leader.is_some() && known.leader != not);
-        let found = match timeout(shared.config.leader_wait, known).await {
-            Ok(Ok(known)) => known.leader,
-            Ok(Err(_)) | Err(_) => None,
-        };
-        let leader = shared.published.leadership().leader;
-        found.ok_or(ExecuteError::NoLeader { leader })
+        let known = leadership.wait_for(|known| known.leader.is_some() || known.over);
+        let no_leader = ExecuteError::NoLeader { leader: None };
+        match timeout(deadline.left(), known).await {
+            Ok(Ok(known)) if !known.over => known.leader.ok_or(no_leader),
+            Ok(_) => Err(ExecuteError::ShuttingDown),
+            Err(_) => Err(no_leader),
+        }
     }
 
     /// A linearizable view right now, without waiting: at the leader while its lease runs.
@@ -204,7 +236,9 @@ impl Handle {
             return Ok(());
         }
         let shared = &*self.shared;
+        let deadline = Deadline::new(shared.config.leader_wait);
         let confirmed = async {
+            let mut pause = RETRY_PAUSE;
             loop {
                 let (answer, answered) = oneshot::channel();
                 shared
@@ -218,8 +252,13 @@ impl Handle {
                         Refusal::Closed => ReadError::ShuttingDown,
                     })?;
                 match answered.await {
-                    Ok(Err(ReadError::NoLeader { .. })) => {
-                        self.wait_for_leader(None).await.map_err(read_error)?;
+                    Ok(Err(ReadError::NoLeader { leader })) => {
+                        self.wait_for_leader(deadline).await.map_err(read_error)?;
+                        if deadline.left().is_zero() {
+                            return Err(ReadError::NoLeader { leader });
+                        }
+                        sleep(pause).await;
+                        pause *= 2;
                     }
                     Ok(result) => return result,
                     Err(_) => return Err(ReadError::ShuttingDown),
@@ -413,8 +452,8 @@ fn read_error(error: ExecuteError) -> ReadError {
 /// The node as its transport sees it.
 pub(crate) struct Door {
     pub(crate) shared: Arc<Shared>,
-    /// Set once the node runs.
-    pub(crate) handle: std::sync::OnceLock<Handle>,
+    /// Set once the node runs. Weak, because the transport keeps this door.
+    pub(crate) transport: std::sync::OnceLock<WeakTransport>,
 }
 
 impl Owner for Door {
@@ -447,7 +486,12 @@ impl Owner for Door {
         asked: Asked,
     ) -> Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + '_>> {
         Box::pin(async move {
-            let handle = self.handle.get().ok_or(AdminError::ShuttingDown)?;
+            let transport = self.transport.get().and_then(WeakTransport::upgrade);
+            let transport = transport.ok_or(AdminError::ShuttingDown)?;
+            let handle = Handle {
+                shared: Arc::clone(&self.shared),
+                transport,
+            };
             let members = self.shared.published.snapshot().membership;
             match asked {
                 Asked::Join { node, address } => {

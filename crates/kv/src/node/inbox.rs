@@ -78,8 +78,6 @@ pub(crate) enum Control {
         group: GroupId,
         through: LogIndex,
     },
-    /// The set of known addresses changed.
-    AddressesChanged,
     /// Refuse new work, answer what waits, stop.
     Stop,
 }
@@ -200,6 +198,7 @@ impl Inbox {
             state.closed = true;
             mem::take(&mut state.waiting)
         };
+        self.bell.notify_one();
         // Outside the lock: waking those who waited may take a while.
         drop(dropped);
     }
@@ -213,11 +212,13 @@ impl Inbox {
             "what was taken before must be dealt with"
         );
         let mut state = self.state.lock();
-        if state.waiting.is_empty() && timeout != Some(Duration::ZERO) {
+        if state.waiting.is_empty() && !state.closed && timeout != Some(Duration::ZERO) {
             state.asleep = true;
             match timeout {
                 // A spurious wake-up only makes the worker look once more.
-                Some(timeout) => drop(self.bell.wait_for(&mut state, timeout)),
+                Some(timeout) => {
+                    let _timed_out = self.bell.wait_for(&mut state, timeout);
+                }
                 None => self.bell.wait(&mut state),
             }
             state.asleep = false;

@@ -1,10 +1,14 @@
 //! What the Raft worker shows to everybody else, without a lock where it matters.
 //!
-//! Readers look at three numbers: the end of the lease, the *reign* it belongs to, and nothing
-//! else. A reign is one stretch of uninterrupted leadership with a lease that was never taken
-//! back; its number changes whenever leadership, term or a revocation changes. A read is right if
-//! the reign is the same before and after it and the lease is still running after it: a lease
-//! renewed within one term proves that nobody else was elected in between.
+//! Readers look at the end of the lease and the *reign* it belongs to. A reign is one stretch of
+//! uninterrupted leadership with a lease that was never taken back; its number changes whenever
+//! leadership, term or a revocation changes. A read is right if the reign is the same before and
+//! after it and the lease is still running after it: a lease renewed within one term proves that
+//! nobody else was elected in between.
+//!
+//! And a read must not go back in time. Once a message with a commit index has left, a follower may
+//! have shown what it commits to somebody. So the commit index is published here *before* it is
+//! sent anywhere, and a read begins only when all of it is applied here too.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -24,6 +28,8 @@ pub(crate) struct Leadership {
     pub(crate) leader: Option<NodeId>,
     /// This node leads, and an entry of its term is applied: reads and status can rely on it.
     pub(crate) serves: bool,
+    /// This node is at its end: nobody will be known to lead any more.
+    pub(crate) over: bool,
 }
 
 /// The rest of a group's state, for the status.
@@ -46,6 +52,9 @@ pub(crate) struct Published {
     /// End of the lease in nanoseconds of the node's clock; zero while reads may not be served.
     lease_until: AtomicU64,
     reign: AtomicU64,
+    /// Followers may have shown everything up to here.
+    floor: AtomicU64,
+    applied: AtomicU64,
     leading: AtomicBool,
     leadership: watch::Sender<Leadership>,
     snapshot: Mutex<Snapshot>,
@@ -60,6 +69,8 @@ impl Published {
         Self {
             lease_until: AtomicU64::new(0),
             reign: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            applied: AtomicU64::new(snapshot.applied.get()),
             leading: AtomicBool::new(false),
             leadership: watch::Sender::new(Leadership::default()),
             snapshot: Mutex::new(snapshot),
@@ -69,7 +80,9 @@ impl Published {
     /// Before a read: the reign, if the lease is running.
     pub(crate) fn begin_read(&self) -> Option<Reign> {
         let reign = self.reign.load(Ordering::Acquire);
-        self.lease_is_running().then_some(Reign(reign))
+        let floor = self.floor.load(Ordering::Acquire);
+        let current = self.applied.load(Ordering::Acquire) >= floor;
+        (current && self.lease_is_running()).then_some(Reign(reign))
     }
 
     /// After a read: whether it was right.
@@ -91,6 +104,16 @@ impl Published {
         if until == 0 && before != 0 {
             self.reign.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Everything up to `floor` may become visible at followers from now on.
+    pub(crate) fn raise_floor(&self, floor: LogIndex) {
+        self.floor.store(floor.get(), Ordering::Release);
+    }
+
+    /// The engine has applied everything up to `applied`.
+    pub(crate) fn set_applied(&self, applied: LogIndex) {
+        self.applied.store(applied.get(), Ordering::Release);
     }
 
     /// Publishes who leads. The lease of another reign is taken back first.
@@ -157,6 +180,18 @@ mod tests {
         assert!(published.confirm_read(began));
         published.set_lease(Some(clock::now()));
         assert!(!published.confirm_read(began));
+    }
+
+    #[test]
+    fn a_read_waits_for_what_a_follower_may_have_shown() {
+        let published = published();
+        published.set_lease(Some(clock::now().after(Duration::from_secs(60))));
+        published.raise_floor(LogIndex::new(7));
+        assert!(published.begin_read().is_none());
+        published.set_applied(LogIndex::new(7));
+        let began = published.begin_read().unwrap();
+        published.raise_floor(LogIndex::new(8));
+        assert!(published.confirm_read(began), "it may stand before entry 8");
     }
 
     #[test]

@@ -39,10 +39,6 @@ impl Book {
             .map(|entry| Arc::clone(&entry.address))
     }
 
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.entries.keys().copied()
-    }
-
     /// States where a node is. True if that is news.
     pub(crate) fn set(&mut self, node: NodeId, address: &str, now_ms: u64) -> bool {
         if self

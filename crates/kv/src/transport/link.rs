@@ -52,37 +52,40 @@ pub(crate) struct Link {
     peer: NodeId,
     pub(crate) outbox: Outbox,
     forwards: Mutex<Forwards>,
-    /// Ends the link's task when dropped.
+}
+
+/// A link that is wanted. Dropping it ends the link's task and connection.
+#[derive(Debug)]
+pub(crate) struct WantedLink {
+    pub(crate) link: Arc<Link>,
     _stop: oneshot::Sender<()>,
 }
 
 impl Link {
     /// Makes the link and starts dialling.
-    pub(crate) fn start(transport: &Transport, peer: NodeId) -> Arc<Self> {
+    pub(crate) fn start(transport: &Transport, peer: NodeId) -> WantedLink {
         let (stop, stopped) = oneshot::channel();
         let link = Arc::new(Self {
             peer,
             outbox: Outbox::new(transport.queue_bytes_max()),
             forwards: Mutex::default(),
-            _stop: stop,
         });
-        let weak = Arc::downgrade(&link);
-        let task_transport = transport.clone();
+        let mut dialler = Dialler::new(transport.clone(), Arc::clone(&link));
         transport.spawn(async move {
-            let run = async {
-                let mut dialler = Dialler::new(task_transport, peer);
-                while let Some(link) = weak.upgrade() {
-                    dialler.connect_once(&link).await;
-                    drop(link);
+            let dial = async {
+                loop {
+                    dialler.connect_once().await;
                     sleep(dialler.pause()).await;
                 }
             };
             tokio::select! {
-                () = run => {}
+                () = dial => {}
+                // Nothing is ever sent: the other end is dropped.
                 _ = stopped => {}
             }
+            dialler.link.disconnected();
         });
-        link
+        WantedLink { link, _stop: stop }
     }
 
     /// Has the other node execute commands.
@@ -137,7 +140,7 @@ impl Link {
 /// Keeps dialling one node, and says so only when something changes.
 struct Dialler {
     transport: Transport,
-    peer: NodeId,
+    link: Arc<Link>,
     prng: Prng,
     backoff: Duration,
     /// What was last reported: nothing yet, connected, or the trouble.
@@ -145,12 +148,12 @@ struct Dialler {
 }
 
 impl Dialler {
-    fn new(transport: Transport, peer: NodeId) -> Self {
-        let seed = clock::now().as_nanos() ^ peer.get().rotate_left(32);
+    fn new(transport: Transport, link: Arc<Link>) -> Self {
+        let seed = clock::now().as_nanos() ^ link.peer.get().rotate_left(32);
         let prng = Prng::from_seed(seed);
         Self {
             transport,
-            peer,
+            link,
             prng,
             backoff: BACKOFF_MIN,
             reported: None,
@@ -164,10 +167,10 @@ impl Dialler {
         self.prng.duration(backoff / 2..backoff)
     }
 
-    async fn connect_once(&mut self, link: &Arc<Link>) {
-        let Some(address) = self.transport.address(self.peer) else {
-            self.report(Err("its address is not known yet".to_owned()), "?");
-            return;
+    async fn connect_once(&mut self) {
+        let link = Arc::clone(&self.link);
+        let Some(address) = self.transport.address(link.peer) else {
+            return self.report(Err("its address is not known yet".to_owned()), "?");
         };
         let connected = timeout(CONNECT_TIMEOUT, self.dial(&address)).await;
         let (reader, writer) = match connected {
@@ -179,7 +182,7 @@ impl Dialler {
         self.backoff = BACKOFF_MIN;
         link.outbox.open();
         let error = tokio::select! {
-            error = read_outcomes(reader, link, &self.transport) => error,
+            error = read_outcomes(reader, &link, &self.transport) => error,
             result = write_items(writer, &link.outbox) => match result {
                 Ok(()) => FrameError::Closed,
                 Err(error) => FrameError::Io(error),
@@ -194,11 +197,12 @@ impl Dialler {
         prepare(&stream)?;
         let (reader, mut writer) = stream.into_split();
         let mut hello = Vec::from(PREFACE);
-        hello.extend_from_slice(&self.transport.hello(self.peer));
+        hello.extend_from_slice(&self.transport.hello(self.link.peer));
         writer.write_all(&hello).await?;
         let mut reader = ItemReader::new(reader);
         let (kind, body) = reader.next().await?;
-        self.transport.check_hello(kind, body, Some(self.peer))?;
+        self.transport
+            .check_hello(kind, body, Some(self.link.peer))?;
         Ok((reader, writer))
     }
 
@@ -208,7 +212,7 @@ impl Dialler {
             (Some(Ok(())), Ok(())) | (Some(Err(_)), Err(_)) => true,
             (_, _) => false,
         };
-        let peer = self.peer;
+        let peer = self.link.peer;
         match &state {
             _ if same => {}
             Ok(()) => tracing::info!("connected to {peer} at {address}"),
@@ -234,7 +238,7 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
 /// Reads what comes back on a dialled connection: outcomes and address books.
 async fn read_outcomes(
     mut reader: ItemReader<tokio::net::tcp::OwnedReadHalf>,
-    link: &Arc<Link>,
+    link: &Link,
     transport: &Transport,
 ) -> FrameError {
     loop {

@@ -5,20 +5,21 @@ use core::pin::Pin;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::{BufMut, Bytes};
 use kv_core::Batch;
 use parking_lot::{Mutex, RwLock};
 use stdx::{GroupId, NodeId};
 use tokio::runtime;
+use tokio::sync::watch;
 
 use crate::node::clock;
 use crate::node::error::{AdminError, ExecuteError};
 use crate::node::inbox::Received;
 use crate::node::submission::{Outcome, Submission};
 use crate::transport::frame::{FrameError, ItemBuilder, Kind, take_u64};
-use crate::transport::link::Link;
+use crate::transport::link::{Link, WantedLink};
 use crate::transport::{Book, Identity};
 
 /// What another node, not necessarily a member yet, may ask for.
@@ -48,7 +49,9 @@ struct Inner {
     queue_bytes_max: usize,
     book_file: PathBuf,
     book: Mutex<Book>,
-    links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
+    links: RwLock<BTreeMap<NodeId, WantedLink>>,
+    /// Set when all tasks are to end.
+    closed: watch::Sender<bool>,
     owner: Arc<dyn Owner>,
     runtime: runtime::Handle,
 }
@@ -65,6 +68,20 @@ impl core::fmt::Debug for Inner {
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     inner: Arc<Inner>,
+}
+
+/// A [`Transport`] that may be gone.
+#[derive(Debug)]
+pub(crate) struct WeakTransport {
+    inner: Weak<Inner>,
+}
+
+impl WeakTransport {
+    pub(crate) fn upgrade(&self) -> Option<Transport> {
+        Some(Transport {
+            inner: self.inner.upgrade()?,
+        })
+    }
 }
 
 /// What a transport is made of.
@@ -93,6 +110,7 @@ impl Transport {
                 book_file,
                 book: Mutex::new(book),
                 links: RwLock::default(),
+                closed: watch::Sender::new(false),
                 owner,
                 runtime,
             }),
@@ -111,8 +129,23 @@ impl Transport {
         self.inner.queue_bytes_max
     }
 
+    /// Runs a task until it is done or the transport is closed.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut closed = self.inner.closed.subscribe();
+        let task = async move {
+            tokio::select! {
+                () = task => {}
+                _ = closed.wait_for(|closed| *closed) => {}
+            }
+        };
         drop(self.inner.runtime.spawn(task));
+    }
+
+    /// A reference that doesn't keep the transport alive.
+    pub(crate) fn downgrade(&self) -> WeakTransport {
+        WeakTransport {
+            inner: Arc::downgrade(&self.inner),
+        }
     }
 
     pub(crate) fn address(&self, node: NodeId) -> Option<Arc<str>> {
@@ -141,15 +174,15 @@ impl Transport {
     }
 
     fn link(&self, to: NodeId) -> Option<Arc<Link>> {
-        if let Some(link) = self.inner.links.read().get(&to) {
-            return Some(Arc::clone(link));
+        if let Some(wanted) = self.inner.links.read().get(&to) {
+            return Some(Arc::clone(&wanted.link));
         }
         if to == self.inner.identity.node || to == NodeId::ZERO {
             return None;
         }
         let mut links = self.inner.links.write();
-        let link = links.entry(to).or_insert_with(|| Link::start(self, to));
-        Some(Arc::clone(link))
+        let wanted = links.entry(to).or_insert_with(|| Link::start(self, to));
+        Some(Arc::clone(&wanted.link))
     }
 
     /// Connects to these nodes from now on, and to no others.
@@ -164,8 +197,9 @@ impl Transport {
         }
     }
 
-    /// Drops all connections.
+    /// Ends all connections.
     pub(crate) fn close(&self) {
+        self.inner.closed.send_replace(true);
         self.inner.links.write().clear();
     }
 
@@ -204,8 +238,8 @@ impl Transport {
             tracing::warn!("could not write {file}: {error}; addresses may be old after a restart");
         }
         let item = book_item(&book);
-        for link in self.inner.links.read().values() {
-            link.outbox.push_kept(item.clone());
+        for wanted in self.inner.links.read().values() {
+            wanted.link.outbox.push_kept(item.clone());
         }
     }
 
@@ -272,8 +306,8 @@ impl Transport {
     /// Bytes that wait to be sent, and items dropped, per node.
     pub(crate) fn measure(&self) -> Vec<(NodeId, usize, u64)> {
         let links = self.inner.links.read();
-        let measured = links.iter().map(|(node, link)| {
-            let (bytes, dropped) = link.outbox.measure();
+        let measured = links.iter().map(|(node, wanted)| {
+            let (bytes, dropped) = wanted.link.outbox.measure();
             (*node, bytes, dropped)
         });
         measured.collect()
