@@ -110,17 +110,7 @@ impl Disk {
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Self, EngineError> {
         fs::create_dir_all(dir).map_err(file_error("create", dir))?;
         let Some(generation) = read_current(dir)? else {
-            let generations = list_generations(dir)?;
-            if generations.iter().any(|&generation| generation > 1) {
-                let what = "CURRENT is missing";
-                return Err(EngineError::Corrupt {
-                    path: dir.to_owned(),
-                    what,
-                });
-            }
-            let disk = Self::open_generation(dir, 1, options)?;
-            write_current(dir, 1)?;
-            return Ok(disk);
+            return Self::create(dir, options);
         };
         for stale in list_generations(dir)? {
             if stale != generation {
@@ -128,6 +118,30 @@ impl Disk {
             }
         }
         Self::open_generation(dir, generation, options)
+    }
+
+    /// Makes the first generation, also where a crash interrupted that before.
+    fn create(dir: &Path, options: &Options) -> Result<Self, EngineError> {
+        let lost = || EngineError::Corrupt {
+            path: dir.to_owned(),
+            what: "CURRENT is missing",
+        };
+        let disk = match &list_generations(dir)?[..] {
+            [] => Self::open_generation(dir, 1, options)?,
+            [1] => match Self::open_generation(dir, 1, options) {
+                Ok(disk) if disk.saved()? == Saved::default() => disk,
+                Ok(_) => return Err(lost()),
+                Err(EngineError::InUse { path }) => return Err(EngineError::InUse { path }),
+                Err(_) => {
+                    // Nothing was ever in it: `CURRENT` comes before the first checkpoint.
+                    remove_generation(&generation_path(dir, 1))?;
+                    Self::open_generation(dir, 1, options)?
+                }
+            },
+            _ => return Err(lost()),
+        };
+        write_current(dir, 1)?;
+        Ok(disk)
     }
 
     /// Makes the next generation, empty. It counts once [`Self::promote`] returned.

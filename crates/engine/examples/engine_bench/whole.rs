@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use engine::{Engine, FjallEngine, Options};
-use kv_core::{Batch, begin_payload};
+use kv_core::{Batch, Command, Deadline, Expiry, Put, begin_payload};
 use stdx::{LogIndex, Prng, Term};
 
 use crate::measure::{Measure, print_row, resident_bytes, thread_cpu_seconds};
@@ -63,6 +63,49 @@ fn rate(count: u64, run: impl FnOnce()) -> Rate {
         wall: count as f64 / wall,
         cpu: count as f64 / cpu,
     }
+}
+
+/// Commands that look before they write, on random keys of their own.
+fn other_commands(engine: &FjallEngine, prng: &mut Prng) {
+    let count = 200_000;
+    let mut measure = |name: &str, push: &dyn Fn(&mut Batch, &str)| {
+        let mut batch = Batch::new();
+        let payloads: Vec<_> = (0..count / COMMANDS_PER_ENTRY)
+            .map(|_| {
+                batch.clear();
+                for _ in 0..COMMANDS_PER_ENTRY {
+                    push(&mut batch, &format!("other:{:010}", prng.below(100_000)));
+                }
+                let mut payload = BytesMut::new();
+                begin_payload(&mut payload, 1);
+                payload.extend_from_slice(batch.bytes());
+                payload
+            })
+            .collect();
+        println!(
+            "| apply {name}, 100 k keys | {} |",
+            apply_all(engine, &payloads)
+        );
+    };
+    measure("INCR", &|batch, key| {
+        batch.push(&Command::Increment {
+            key: key.as_bytes(),
+            by: 1,
+        });
+    });
+    let expiry = Expiry::Set(Deadline::After(1_000_000));
+    measure("SET EX", &|batch, key| {
+        let put = Put {
+            expiry,
+            ..Put::new(key.as_bytes(), &VALUE)
+        };
+        batch.push(&Command::Put(put));
+    });
+    measure("DEL", &|batch, key| {
+        batch.push(&Command::Delete {
+            keys: vec![key.as_bytes()],
+        });
+    });
 }
 
 fn apply_all(engine: &FjallEngine, entries: &[BytesMut]) -> Rate {
@@ -157,6 +200,7 @@ pub(crate) fn run(dir: &Path) {
         apply_all(&engine, &existing)
     );
     println!("| apply SET, one hot key | {} |", apply_all(&engine, &hot));
+    other_commands(&engine, &mut prng);
     println!(
         "| reads, random keys, one thread | {} |",
         reads_per_second(&engine, KEYS, KEYS)
@@ -196,7 +240,8 @@ fn restart(dir: &Path, options: Options, engine: FjallEngine) {
         measure.wall(),
         measure.cpu()
     );
-    assert_eq!((engine.applied(), engine.stats().keys), (applied, KEYS));
+    assert_eq!(engine.applied(), applied);
+    assert!(engine.stats().keys >= KEYS);
     assert!(engine.applied() > LogIndex::ZERO);
     let start = Instant::now();
     let found = engine
@@ -209,6 +254,18 @@ fn restart(dir: &Path, options: Options, engine: FjallEngine) {
         "| list by prefix, {found} of 1 M | {:.1} ms |",
         start.elapsed().as_secs_f64() * 1e3
     );
+    let start = Instant::now();
+    let mut snapshot = Vec::new();
+    std::io::Read::read_to_end(&mut engine.snapshot().unwrap(), &mut snapshot).unwrap();
+    let rate = snapshot.len() as f64 / start.elapsed().as_secs_f64() / 1e6;
+    println!(
+        "| snapshot of {} MB | {rate:.0} MB/s |",
+        snapshot.len() / 1_000_000
+    );
+    let start = Instant::now();
+    engine.install(&mut &snapshot[..]).unwrap();
+    let rate = snapshot.len() as f64 / start.elapsed().as_secs_f64() / 1e6;
+    println!("| installed | {rate:.0} MB/s |");
     drop(engine);
     let small = Options {
         memory_bytes_max: stdx::ByteSize::mib(20),

@@ -68,6 +68,32 @@ fn a_newer_format_is_refused() {
 }
 
 #[test]
+fn a_first_start_that_was_interrupted_is_made_up_for() {
+    let dir = temporary();
+    drop(open(dir.path()).unwrap());
+    let all = files(dir.path());
+    for path in &all {
+        // As if the crash came before this file was there.
+        let _ = fs::remove_file(dir.path().join("CURRENT"));
+        fs::remove_file(path)
+            .or_else(|_| fs::metadata(dir.path()).map(|_| ()))
+            .unwrap();
+        let engine = open(dir.path()).unwrap();
+        assert_eq!(engine.applied(), LogIndex::ZERO, "{path:?}");
+    }
+    assert!(all.len() > 3, "{all:?}");
+}
+
+#[test]
+fn a_lost_marker_does_not_make_an_empty_database() {
+    let dir = temporary();
+    drop(filled(dir.path()));
+    fs::remove_file(dir.path().join("CURRENT")).unwrap();
+    assert!(matches!(open(dir.path()), Err(EngineError::Corrupt { .. })));
+    assert!(matches!(open(dir.path()), Err(EngineError::Corrupt { .. })));
+}
+
+#[test]
 fn records_that_another_group_wrote_are_not_ours() {
     let dir = temporary();
     drop(filled(dir.path()));
