@@ -6,6 +6,7 @@
 
 mod admin;
 mod deadline;
+mod fuzz;
 mod health;
 mod kv_service;
 mod stats;
@@ -28,6 +29,7 @@ use tonic::transport::Server;
 
 use crate::node::Handle;
 
+pub use fuzz::fuzz_requests;
 pub(crate) use stats::{GrpcStats, Method};
 pub use status::{LEADER_KEY, OUTCOME_KEY, OUTCOME_REJECTED};
 

@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod connection;
 mod error;
+mod fuzz;
 mod limits;
 mod random;
 mod serve;
@@ -18,6 +19,7 @@ mod session;
 mod stats;
 mod table;
 
+pub use fuzz::fuzz_commands;
 pub use serve::{Options, RespError, RespServer};
 pub(crate) use session::Door as RespDoor;
 pub(crate) use stats::{BUCKETS, HistogramTotals};

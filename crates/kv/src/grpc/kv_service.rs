@@ -300,7 +300,7 @@ fn consistency(number: i32) -> Result<pb::Consistency, Status> {
 }
 
 /// Adds a write to a batch, or nothing if it can't be right.
-fn encode(operation: &Operation, batch: &mut Batch) -> Result<(), Status> {
+pub(super) fn encode(operation: &Operation, batch: &mut Batch) -> Result<(), Status> {
     match operation {
         Operation::Get(_) => return Err(Status::internal("a read is no write")),
         Operation::Put(put) => {

@@ -158,6 +158,11 @@ impl Clients {
         drop(connected);
     }
 
+    /// Whether nobody is taken in any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Tells everybody to end, and waits until they have.
     pub(super) async fn stop_all(&self) {
         loop {

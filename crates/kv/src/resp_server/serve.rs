@@ -279,7 +279,9 @@ impl Acceptor {
             return;
         };
         let Some(client) = self.door.clients.enter(peer, local) else {
-            refuse(stream).await;
+            if !self.door.clients.is_closed() {
+                refuse(stream).await;
+            }
             return;
         };
         let id = client.id;
