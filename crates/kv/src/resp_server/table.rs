@@ -311,7 +311,7 @@ pub(super) enum Lookup {
 }
 
 /// Bytes of the longest name that can be found.
-const NAME_BYTES_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 15;
 /// Slots of the hash table: several times the number of commands, so that chains are short.
 const SLOTS: usize = 512;
 /// Marks an empty slot.
@@ -435,16 +435,18 @@ fn index_of(position: usize) -> u16 {
     u16::try_from(position).expect("there are a few hundred commands")
 }
 
-/// A name in small letters as a number.
+/// A name in small letters, and its length, as a number.
 #[inline]
 fn pack(name: &[u8]) -> Option<u128> {
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
-    let mut bytes = [0; NAME_BYTES_MAX];
+    let mut bytes = [0; NAME_BYTES_MAX + 1];
     for (target, byte) in bytes.iter_mut().zip(name) {
         *target = byte.to_ascii_lowercase();
     }
+    // So that a zero byte at the end is not the same as none.
+    bytes[NAME_BYTES_MAX] = u8::try_from(name.len()).ok()?;
     Some(u128::from_le_bytes(bytes))
 }
 
