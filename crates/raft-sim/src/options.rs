@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use raft::Config;
+use raft::{Config, Lease};
 use sim::{Delay, DiskOptions, LongReorder, NetworkOptions, Weights};
 use stdx::Prng;
 
@@ -93,7 +93,7 @@ impl Options {
             .choose(&[1, 2, 3, 3, 3, 4, 5, 5, 5, 7])
             .expect("not empty");
         let timeout = raft.election_timeout_max;
-        Self {
+        let mut options = Self {
             voters,
             spares: if changes_members {
                 1 + prng.below(3)
@@ -122,7 +122,73 @@ impl Options {
             core_checks: true,
             steps_max: None,
             raft,
+        };
+        match prng.below(8) {
+            0 => options.divide(&mut prng),
+            1 => options.lease_to_the_limit(&mut prng),
+            2 if changes_members => options.change_all_the_time(&mut prng),
+            _ => {}
         }
+        options
+    }
+
+    /// Leaders come and go quickly, each with entries of its own.
+    fn divide(&mut self, prng: &mut Prng) {
+        let min = prng.duration(Duration::from_millis(100)..Duration::from_millis(300));
+        self.raft.lease = None;
+        self.set_timeouts(min, min * 2);
+        self.voters = prng.range(3..6);
+        self.read_percent = prng.below(30);
+        self.fault_gap = min * 2;
+        let weights = self.weights.clone();
+        self.weights = weights.with("isolate", 8).with("split", 4).with("crash", 4);
+    }
+
+    /// The longest lease that is allowed, and few writes, so that it is leaned on.
+    fn lease_to_the_limit(&mut self, prng: &mut Prng) {
+        let min = prng.duration(Duration::from_millis(200)..Duration::from_secs(1));
+        let mut lease = Lease {
+            duration: min,
+            drift_ppm: u32::try_from(prng.below(5_000)).expect("below 2^32"),
+        };
+        lease.duration = lease.shortened(min);
+        self.raft.lease = Some(lease);
+        self.drift_ppm_max = lease.drift_ppm;
+        self.set_timeouts(min, min * 5 / 4);
+        self.voters = prng.range(3..6);
+        self.read_percent = prng.range(80..100);
+        self.fault_gap = min / 2;
+        let weights = self.weights.clone().with("clock-jump", 0);
+        self.weights = weights
+            .with("transfer", 4)
+            .with("deafen", 4)
+            .with("bridge", 2)
+            .with("crash", 2);
+    }
+
+    /// Members change as fast as they can, leaders often.
+    fn change_all_the_time(&mut self, prng: &mut Prng) {
+        self.fault_gap = prng.duration(Duration::from_millis(50)..Duration::from_millis(400));
+        self.spares = prng.range(2..4);
+        self.weights = Weights::none(&SYSTEM_KINDS)
+            .with("learner", 4)
+            .with("promote", 4)
+            .with("demote", 2)
+            .with("remove", 4)
+            .with("replace", 4)
+            .with("transfer", prng.below(4))
+            .with("crash", prng.below(4))
+            .with("isolate", prng.below(4))
+            .with("snapshot", prng.below(4));
+    }
+
+    fn set_timeouts(&mut self, min: Duration, max: Duration) {
+        self.raft.election_timeout_min = min;
+        self.raft.election_timeout_max = max;
+        self.raft.heartbeat_interval = min / 4;
+        self.raft.disk_stall_timeout = max * 2;
+        self.patience = max * 2;
+        self.liveness = max * 20 + Duration::from_secs(20);
     }
 }
 

@@ -64,8 +64,9 @@ pub fn run_seed(seed: u64, run_options: RunOptions) -> Result<Summary, Box<Failu
     let mut options = Options::draw(seed);
     options.steps_max = run_options.steps_max;
     let plan = draw_plan(seed, &options);
-    let Err(failure) = run_plan(seed, &options, &plan, Recording::Off) else {
-        return run_plan(seed, &options, &plan, Recording::Off);
+    let failure = match run_plan(seed, &options, &plan, Recording::Off) {
+        Ok(summary) => return Ok(summary),
+        Err(failure) => failure,
     };
     let property = failure.violation.property;
     let shrunk = shrink(&plan, SHRINK_RUNS_MAX, |candidate| {

@@ -8,4 +8,5 @@ mod raft_3b;
 mod raft_3c;
 mod raft_3d;
 mod raft_c2;
+mod reads;
 mod swarm;

@@ -129,7 +129,7 @@ fn changing(options: &mut Options) {
 fn vote_before_durable() {
     hunt(
         PlantedBug::VoteBeforeDurable,
-        200,
+        40,
         &["election_safety"],
         |options| {
             busy(options);
@@ -258,7 +258,7 @@ fn read_without_round() {
 fn forgotten_vote() {
     hunt(
         PlantedBug::ForgottenVote,
-        200,
+        60,
         &["election_safety"],
         |options| {
             busy(options);
@@ -315,7 +315,7 @@ fn heartbeat_commits_unmatched() {
 fn change_before_own_term() {
     hunt(
         PlantedBug::ChangeBeforeOwnTerm,
-        40,
+        12,
         &["membership"],
         changing,
     );
@@ -375,5 +375,6 @@ fn vote_for_stale_log() {
 
 #[test]
 fn second_vote() {
-    hunt(PlantedBug::SecondVote, 40, &["election_safety"], outside);
+    let checkers = ["election_safety", "assertion"];
+    hunt(PlantedBug::SecondVote, 40, &checkers, outside);
 }
