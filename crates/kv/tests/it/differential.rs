@@ -354,84 +354,57 @@ async fn redis_gives_the_same_replies() {
     doors.close().await;
 }
 
+/// What random requests look like: K is a key, V a value, N a number, S a small one.
+const TEMPLATES: &str = "SET K V|SET K V NX|SET K V XX|SET K V GET|SET K V XX GET|SETNX K V|GET K|GETSET K V\
+    |GETDEL K|MGET K K K|MSET K V K V|MSETNX K V K V|APPEND K V|STRLEN K|GETRANGE K N N\
+    |SETRANGE K S V|INCR K|DECR K|INCRBY K N|DECRBY K N|INCRBYFLOAT K V|DEL K K|EXISTS K K\
+    |TYPE K|RENAME K K|RENAMENX K K|TTL K|PERSIST K|GETEX K|GETEX K PERSIST|DBSIZE|UNLINK K\
+    |TOUCH K K|SUBSTR K N N";
+const KEYS: [&str; 5] = ["a", "b", "c", "{a}d", ""];
+const VALUES: [&str; 12] = [
+    "",
+    "0",
+    "1",
+    "-1",
+    "10.5",
+    "9223372036854775807",
+    "hello",
+    "007",
+    "1e3",
+    " 2",
+    "abc",
+    "x",
+];
+const NUMBERS: [&str; 10] = [
+    "0",
+    "1",
+    "-1",
+    "5",
+    "-3",
+    "100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "x",
+    "",
+];
+const SMALL: [&str; 6] = ["0", "1", "3", "17", "-1", "x"];
+
 /// A random request over few keys.
 fn request(prng: &mut Prng) -> Vec<String> {
-    const KEYS: [&str; 5] = ["a", "b", "c", "{a}d", ""];
-    const VALUES: [&str; 12] = [
-        "",
-        "0",
-        "1",
-        "-1",
-        "10.5",
-        "9223372036854775807",
-        "hello",
-        "007",
-        "1e3",
-        " 2",
-        "abc",
-        "x",
-    ];
-    const NUMBERS: [&str; 10] = [
-        "0",
-        "1",
-        "-1",
-        "5",
-        "-3",
-        "100",
-        "9223372036854775807",
-        "-9223372036854775808",
-        "x",
-        "",
-    ];
-    let template = *prng
-        .choose(&[
-            "SET K V",
-            "SET K V NX",
-            "SET K V XX",
-            "SET K V GET",
-            "SET K V XX GET",
-            "SETNX K V",
-            "GET K",
-            "GETSET K V",
-            "GETDEL K",
-            "MGET K K K",
-            "MSET K V K V",
-            "MSETNX K V K V",
-            "APPEND K V",
-            "STRLEN K",
-            "GETRANGE K N N",
-            "SETRANGE K S V",
-            "INCR K",
-            "DECR K",
-            "INCRBY K N",
-            "DECRBY K N",
-            "INCRBYFLOAT K V",
-            "DEL K K",
-            "EXISTS K K",
-            "TYPE K",
-            "RENAME K K",
-            "RENAMENX K K",
-            "TTL K",
-            "PERSIST K",
-            "GETEX K",
-            "GETEX K PERSIST",
-            "DBSIZE",
-            "UNLINK K",
-            "TOUCH K K",
-            "SUBSTR K N N",
-        ])
-        .unwrap();
-    template
-        .split(' ')
-        .map(|word| match word {
-            "K" => *prng.choose(&KEYS).unwrap(),
+    let templates: Vec<&str> = TEMPLATES.split('|').collect();
+    let template = prng.choose(&templates).unwrap();
+    let mut words = Vec::new();
+    for word in template.split(' ') {
+        let word = match word {
+            "K" => prng.choose(&KEYS).unwrap(),
             "V" => prng.choose(&VALUES).unwrap(),
             "N" => prng.choose(&NUMBERS).unwrap(),
-            "S" => prng.choose(&["0", "1", "3", "17", "-1", "x"]).unwrap(),
+            "S" => prng.choose(&SMALL).unwrap(),
             word => word,
-        })
-        .map(str::to_owned)
-        .collect()
+        };
+        words.push(word.to_owned());
+    }
+    words
 }
 
 #[tokio::test(flavor = "multi_thread")]
