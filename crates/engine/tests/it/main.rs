@@ -7,6 +7,7 @@
 mod crash;
 mod damage;
 mod model;
+mod readers;
 mod redis;
 mod scan;
 mod snapshots;
