@@ -22,9 +22,13 @@ use crate::options::{Format, Identity, Options};
 ///
 /// When any of that isn't so.
 pub fn fuzz_recover(bytes: &[u8]) {
-    let Some((&what, content)) = bytes.split_first() else {
-        return;
-    };
+    if let Some((&what, content)) = bytes.split_first() {
+        recover(what, content);
+    }
+}
+
+/// What was recovered, unless it was refused.
+fn recover(what: u8, content: &[u8]) -> Option<Groups> {
     let disk = MemoryDisk::new();
     let options = options(what % 4 < 2);
     let opened = open_fuzzed(&disk, &options).expect("an empty log opens");
@@ -47,8 +51,9 @@ pub fn fuzz_recover(bytes: &[u8]) {
             drop(opened);
             let again = open_fuzzed(&disk, &options).expect("what was opened once opens again");
             assert_eq!(again.groups, recovered, "a restart changes nothing");
+            Some(recovered)
         }
-        Err(OpenError::Corrupt(_) | OpenError::NewerVersion { .. }) => {}
+        Err(OpenError::Corrupt(_) | OpenError::NewerVersion { .. }) => None,
         Err(other) => panic!("bytes can't cause this: {other:?}"),
     }
 }
@@ -58,7 +63,7 @@ fn options(binary: bool) -> Options {
         cluster: 1,
         node: NodeId::new(1),
     });
-    options.segment_bytes = ByteSize::kib(64);
+    options.segment_bytes = ByteSize::kib(8);
     options.special_kinds = vec![2];
     options.format = if binary {
         Format::Binary
@@ -175,4 +180,22 @@ fn read_back(opened: &Opened) -> Groups {
         }
     }
     opened.groups.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_are_good_input() {
+        for sample in fuzz_samples() {
+            let (&what, content) = sample.split_first().unwrap();
+            let groups = recover(what, content).unwrap();
+            let found = &groups[&GroupId::new(1)];
+            assert!(
+                found.vote != Vote::default() || !found.terms.is_empty(),
+                "{what}: {found:?}"
+            );
+        }
+    }
 }

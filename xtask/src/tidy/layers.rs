@@ -134,6 +134,14 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["expect-test", "redis", "tempfile", "tracing-subscriber"],
     },
+    // Beside them: every decoder of bytes from outside, for the fuzzer.
+    Layer {
+        name: "fuzz-bodies",
+        uses: &[
+            "bytes", "kv-core", "lsp-core", "raft", "resp", "stdx", "wal",
+        ],
+        tests_use: &[],
+    },
     // The binary, and the tools beside it.
     Layer {
         name: "cli",

@@ -9,7 +9,7 @@ use crate::log::{Base, LogEntry, Vote};
 use crate::options::Identity;
 use crate::shape::BaseRule;
 
-const SEGMENT_BYTES: u32 = 64 << 10;
+const SEGMENT_BYTES: u32 = 8 << 10;
 
 fn put_segment(disk: &MemoryDisk, identity: Identity, records: impl FnOnce(u32) -> Vec<u8>) {
     let header = SegmentHeader {

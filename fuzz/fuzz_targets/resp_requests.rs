@@ -1,0 +1,4 @@
+//! See `resp_requests` in the crate `fuzz-bodies`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_bodies::run("resp_requests", bytes));
