@@ -185,7 +185,7 @@ pub(crate) fn write_atomically(file: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Makes the names in a file's directory durable.
 pub(crate) fn sync_directory_of(file: &Path) -> io::Result<()> {
-    let dir = file.parent().unwrap_or(Path::new("."));
+    let dir = file.parent().unwrap_or_else(|| Path::new("."));
     File::open(dir)?.sync_all()
 }
 

@@ -144,6 +144,7 @@ impl Group {
                 let parts = waiting
                     .drain(..)
                     .map(|(responder, batch)| (responder, batch.len()));
+                self.forget_from(proposed.index);
                 self.proposals.push_back(Proposal {
                     index: proposed.index,
                     term: proposed.term,
@@ -152,6 +153,20 @@ impl Group {
                 });
             }
             Err(error) => self.refuse(error, waiting),
+        }
+    }
+
+    /// Entries of an earlier reign at or behind `index` are no longer in this node's log; another
+    /// node may still bring them back.
+    fn forget_from(&mut self, index: LogIndex) {
+        while self
+            .proposals
+            .back()
+            .is_some_and(|last| last.index >= index)
+        {
+            if let Some(replaced) = self.proposals.pop_back() {
+                replaced.answer_all(ExecuteError::Unknown);
+            }
         }
     }
 

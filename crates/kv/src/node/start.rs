@@ -7,6 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use engine::Engine;
 use parking_lot::Mutex;
 use raft::Raft;
 use stdx::{GroupId, NodeId};
@@ -266,27 +267,7 @@ impl Assembly {
             membership: Arc::clone(raft.membership()),
             progress: Vec::new(),
         });
-        let shared = Arc::new(Shared {
-            inbox: Arc::new(Inbox::new(Limits {
-                submissions_max: config.submissions_max,
-                submission_bytes_max: config.submissions_bytes_max.as_usize(),
-                message_bytes_max: config.received_bytes_max.as_usize(),
-            })),
-            config,
-            identity,
-            group: DATA_GROUP,
-            published: Arc::new(published),
-            engine,
-            metrics: Metrics::new(),
-            disk_full: AtomicBool::new(false),
-            shutting_down: AtomicBool::new(false),
-            halted: AtomicBool::new(false),
-            disk: Mutex::new(DiskStatus::default()),
-            started: clock::now(),
-            failed: watch::Sender::new(None),
-            stop: watch::Sender::new(false),
-            stopped: watch::Sender::new(false),
-        });
+        let shared = Arc::new(share(config, identity, engine, published));
         let door = Arc::new(Door {
             shared: Arc::clone(&shared),
             transport: OnceLock::new(),
@@ -316,6 +297,36 @@ impl Assembly {
         let (grpc_sender, grpc) = mpsc::channel(GRPC_BACKLOG);
         spawn_tasks(&runner, &handle, listener, grpc_sender, found);
         Ok((handle, runner, grpc))
+    }
+}
+
+/// What threads, connections and handles share.
+fn share(
+    config: Valid<Config>,
+    identity: Identity,
+    engine: Arc<dyn Engine>,
+    published: Published,
+) -> Shared {
+    Shared {
+        inbox: Arc::new(Inbox::new(Limits {
+            submissions_max: config.submissions_max,
+            submission_bytes_max: config.submissions_bytes_max.as_usize(),
+            message_bytes_max: config.received_bytes_max.as_usize(),
+        })),
+        config,
+        identity,
+        group: DATA_GROUP,
+        published: Arc::new(published),
+        engine,
+        metrics: Metrics::new(),
+        disk_full: AtomicBool::new(false),
+        shutting_down: AtomicBool::new(false),
+        halted: AtomicBool::new(false),
+        disk: Mutex::new(DiskStatus::default()),
+        started: clock::now(),
+        failed: watch::Sender::new(None),
+        stop: watch::Sender::new(false),
+        stopped: watch::Sender::new(false),
     }
 }
 

@@ -253,7 +253,8 @@ impl Worker {
             }),
             Control::Compact { group: id, through } => self.compact(id, through),
             Control::Stop => {
-                self.stopping.get_or_insert(now.after(DRAIN_TIMEOUT));
+                self.stopping
+                    .get_or_insert_with(|| now.after(DRAIN_TIMEOUT));
             }
         }
     }
@@ -419,9 +420,10 @@ impl Worker {
             }
             Event::LeaderChanged { leader, term } => {
                 metrics.leader_changes.increment(1);
-                match leader {
-                    Some(leader) => tracing::info!("{leader} leads {term}"),
-                    None => tracing::info!("nobody is known to lead {term}"),
+                if let Some(leader) = leader {
+                    tracing::info!("{leader} leads {term}");
+                } else {
+                    tracing::info!("nobody is known to lead {term}");
                 }
                 group.leader_changed(leader);
             }

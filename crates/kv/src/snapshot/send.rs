@@ -95,7 +95,7 @@ impl Spools {
     /// Writes a snapshot of now to a file.
     fn spool(&mut self, engine: &dyn Engine) -> Result<usize, SendError> {
         while self.spools.len() >= SPOOLS_MAX {
-            remove(self.spools.remove(0));
+            remove(&self.spools.remove(0));
         }
         let mut source = engine.snapshot()?;
         // Never repeats: the time of day, and bits of the other clock within a millisecond.
@@ -137,12 +137,12 @@ impl Spools {
             }
         }
         for unused in self.spools.extract_if(.., |spool| spool.users.is_empty()) {
-            remove(unused);
+            remove(&unused);
         }
     }
 }
 
-fn remove(spool: Spool) {
+fn remove(spool: &Spool) {
     // What stays behind is removed at the next start.
     if let Err(error) = fs::remove_file(&spool.path) {
         tracing::warn!("could not remove {}: {error}", spool.path.display());
@@ -151,6 +151,6 @@ fn remove(spool: Spool) {
 
 impl Drop for Spools {
     fn drop(&mut self) {
-        self.spools.drain(..).for_each(remove);
+        self.spools.iter().for_each(remove);
     }
 }
