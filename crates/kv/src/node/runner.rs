@@ -108,7 +108,9 @@ impl Runner {
             shared,
             transport: self.transport.clone(),
         };
-        self.hand_over(&handle, limit / 2).await;
+        // A hand-over that takes longer than an election is worth nothing.
+        let election = self.shared.config.raft.election_timeout_max;
+        self.hand_over(&handle, election.min(limit / 2)).await;
         self.shared.shutting_down.store(true, Ordering::Release);
         self.shared.inbox.control(Control::Stop);
         let running = self.running.lock().take();
