@@ -121,9 +121,13 @@ pub(crate) async fn run(serve: ServeConfig) -> Result<ExitCode> {
         }
         pending::<()>().await;
     };
+    let mut together = false;
     let failure = tokio::select! {
         () = signals.asked() => None,
-        () = parent => None,
+        () = parent => {
+            together = true;
+            None
+        }
         () = watching => None,
         reason = failed.wait_for(Option::is_some) => Some(reason.ok().and_then(|r| r.clone())),
     };
@@ -139,15 +143,20 @@ pub(crate) async fn run(serve: ServeConfig) -> Result<ExitCode> {
     }
     // Leadership is handed over while the doors still answer.
     tokio::select! {
-        () = stop(handle, doors) => Ok(ExitCode::SUCCESS),
+        () = stop(handle, doors, together) => Ok(ExitCode::SUCCESS),
         () = signals.asked() => {
             bail!(Hint::new("asked twice to stop: ended at once", "nothing is lost, as after a crash"));
         }
     }
 }
 
-async fn stop(handle: kv::node::Handle, doors: Doors) {
-    handle.shutdown().await;
+/// Ends the node. `together`: the parent ends the whole cluster.
+async fn stop(handle: kv::node::Handle, doors: Doors, together: bool) {
+    if together {
+        handle.shutdown_together().await;
+    } else {
+        handle.shutdown().await;
+    }
     doors.close().await;
 }
 

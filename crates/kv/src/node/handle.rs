@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) failed: watch::Sender<Option<Arc<str>>>,
     /// Asks the node's owner task for an orderly end; answered by closing the channel.
-    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<Option<Farewell>>,
     pub(crate) stopped: watch::Sender<bool>,
 }
 
@@ -72,6 +72,15 @@ impl core::fmt::Debug for Shared {
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
+}
+
+/// How a node ends in order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Farewell {
+    /// The others go on: one of them takes the leadership over first.
+    HandOver,
+    /// The others end as well, so nobody is left to take anything over.
+    Together,
 }
 
 /// A cheap, shared reference to a running node.
@@ -426,7 +435,17 @@ impl Handle {
     /// finished or refused, everything is written down. Returns when it is over, at the latest
     /// after the configured time.
     pub async fn shutdown(&self) {
-        self.shared.stop.send_replace(true);
+        self.end(Farewell::HandOver).await;
+    }
+
+    /// As [`Self::shutdown`], when all nodes of the cluster end at the same time: leadership
+    /// stays where it is, since waiting for somebody to take it over would be in vain.
+    pub async fn shutdown_together(&self) {
+        self.end(Farewell::Together).await;
+    }
+
+    async fn end(&self, farewell: Farewell) {
+        self.shared.stop.send_replace(Some(farewell));
         let mut stopped = self.shared.stopped.subscribe();
         // An error means that the node is gone already.
         drop(stopped.wait_for(|stopped| *stopped).await);

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::config::OnFatal;
 use crate::node::disk::DataDir;
 use crate::node::fetcher;
-use crate::node::handle::{Handle, Shared};
+use crate::node::handle::{Farewell, Handle, Shared};
 use crate::node::inbox::Control;
 use crate::node::keeper::Keeper;
 use crate::node::log_writer::LogQueue;
@@ -101,16 +101,21 @@ impl Runner {
     }
 
     /// Ends the node in order. Leadership first, so that the cluster goes on without a pause.
-    pub(crate) async fn shut_down(self: Arc<Self>) {
+    pub(crate) async fn shut_down(self: Arc<Self>, farewell: Farewell) {
         let limit = self.shared.config.shutdown_timeout;
         let shared = Arc::clone(&self.shared);
         let handle = Handle {
             shared,
             transport: self.transport.clone(),
         };
-        // A hand-over that takes longer than an election is worth nothing.
-        let election = self.shared.config.raft.election_timeout_max;
-        self.hand_over(&handle, election.min(limit / 2)).await;
+        match farewell {
+            // A hand-over that takes longer than an election is worth nothing.
+            Farewell::HandOver => {
+                let election = self.shared.config.raft.election_timeout_max;
+                self.hand_over(&handle, election.min(limit / 2)).await;
+            }
+            Farewell::Together => {}
+        }
         self.shared.shutting_down.store(true, Ordering::Release);
         self.shared.inbox.control(Control::Stop);
         let running = self.running.lock().take();

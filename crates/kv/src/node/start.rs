@@ -325,7 +325,7 @@ fn share(
         disk: Mutex::new(DiskStatus::default()),
         started: clock::now(),
         failed: watch::Sender::new(None),
-        stop: watch::Sender::new(false),
+        stop: watch::Sender::new(None),
         stopped: watch::Sender::new(false),
     }
 }
@@ -417,9 +417,9 @@ fn spawn_tasks(
     tokio::spawn(async move {
         // An error means that the node and all handles are gone.
         // The flag's lock is let go of before anything else happens.
-        let stopping = stop.wait_for(|stop| *stop).await.is_ok();
-        if let Some(runner) = weak.upgrade().filter(|_| stopping) {
-            runner.shut_down().await;
+        let farewell = stop.wait_for(Option::is_some).await.ok().and_then(|it| *it);
+        if let (Some(runner), Some(farewell)) = (weak.upgrade(), farewell) {
+            runner.shut_down(farewell).await;
         }
     });
 }
