@@ -11,6 +11,7 @@
 mod commands;
 mod messages;
 mod mutate;
+mod protobuf;
 mod table;
 
 pub use mutate::Mutator;
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 13] = [
     Target {
         name: "wal_recover",
         run: wal::fuzz_recover,
@@ -73,6 +74,26 @@ pub const TARGETS: [Target; 9] = [
         run: lsp_core::fuzz::endpoint,
         samples: lsp_steps,
     },
+    Target {
+        name: "kv_protobuf",
+        run: protobuf::run,
+        samples: protobuf::samples,
+    },
+    Target {
+        name: "kv_requests",
+        run: kv::grpc::fuzz_requests,
+        samples: protobuf::write_samples,
+    },
+    Target {
+        name: "kv_resp_commands",
+        run: kv::resp_server::fuzz_commands,
+        samples: resp_commands,
+    },
+    Target {
+        name: "peer_frames",
+        run: kv::fuzz_frames,
+        samples: kv::fuzz_frames_samples,
+    },
 ];
 
 /// The target with this name.
@@ -97,6 +118,18 @@ fn resp_requests() -> Vec<Vec<u8>> {
         "\x01*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nx\r\n",
         "\x02*0\r\n*-1\r\n*1\r\n$0\r\n\r\n",
         "\x05PING\r\nSET \"a b\" 'c d'\r\n\r\nGET x\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn resp_commands() -> Vec<Vec<u8>> {
+    [
+        "*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n",
+        "*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$2\r\nPX\r\n$3\r\n100\r\n",
+        "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n",
+        "*3\r\n$6\r\nINCRBY\r\n$1\r\nn\r\n$2\r\n-7\r\n",
+        "*4\r\n$6\r\nEXPIRE\r\n$1\r\nk\r\n$2\r\n10\r\n$2\r\nGT\r\n",
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()

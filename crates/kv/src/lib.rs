@@ -9,3 +9,6 @@ mod readiness;
 pub mod resp_server;
 mod snapshot;
 mod transport;
+
+#[doc(hidden)]
+pub use transport::{fuzz_frames, fuzz_frames_samples};

@@ -15,6 +15,7 @@
 mod accept;
 mod book;
 mod frame;
+mod fuzz;
 mod join;
 mod link;
 mod outbox;
@@ -23,6 +24,7 @@ mod peers;
 pub(crate) use accept::serve;
 pub(crate) use book::Book;
 pub(crate) use frame::FrameBuilder;
+pub use fuzz::{fuzz_frames, fuzz_frames_samples};
 pub(crate) use join::{Joined, join, promote};
 pub(crate) use outbox::Outbox;
 pub(crate) use peers::{Asked, Owner, Parts, Transport, WeakTransport};

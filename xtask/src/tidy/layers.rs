@@ -138,7 +138,8 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "fuzz-bodies",
         uses: &[
-            "bytes", "kv-core", "lsp-core", "raft", "resp", "stdx", "wal",
+            "bytes", "kv", "kv-core", "kv-proto", "lsp-core", "prost", "raft", "resp", "stdx",
+            "wal",
         ],
         tests_use: &[],
     },

@@ -34,7 +34,7 @@ pub(crate) const ITEM_BYTES_MAX: usize = 64 << 20;
 pub(crate) const RAFT_ITEM_BYTES_TARGET: usize = 1 << 20;
 
 /// Bytes before an item's body.
-const HEADER_BYTES: usize = 9;
+pub(crate) const HEADER_BYTES: usize = 9;
 
 /// Room asked for before a read.
 const READ_BYTES: usize = 64 << 10;
@@ -116,7 +116,7 @@ fn begin(buffer: &mut BytesMut, kind: Kind) {
     buffer.put_u8(kind as u8);
 }
 
-fn seal(buffer: &mut BytesMut) {
+pub(crate) fn seal(buffer: &mut BytesMut) {
     let length = u32::try_from(buffer.len() - 8).expect("an item stays below ITEM_BYTES_MAX");
     let checksum = crc32c::crc32c(&buffer[8..]);
     buffer[..4].copy_from_slice(&length.to_le_bytes());

@@ -83,7 +83,7 @@ async fn ask(
     decode_answer(body)
 }
 
-fn decode_answer(mut body: Bytes) -> Result<Joined, FrameError> {
+pub(crate) fn decode_answer(mut body: Bytes) -> Result<Joined, FrameError> {
     let cluster = take_u64(&mut body)?;
     let code = take_u8(&mut body)?;
     let text = take_text(&mut body)?;

@@ -1,0 +1,4 @@
+//! See `peer_frames` in the crate `fuzz-bodies`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_bodies::run("peer_frames", bytes));
