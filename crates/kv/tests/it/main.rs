@@ -2,7 +2,6 @@
 //! restart, what three of them keep when one is lost, and what the front doors answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod cluster;
 mod differential;
