@@ -113,7 +113,9 @@ pub enum Event {
         /// How it ended.
         outcome: TransferOutcome,
     },
-    /// Entries from this index on were replaced: proposals there are lost for good.
+    /// Entries from this index on were replaced here. The outcome of proposals there is
+    /// *unknown*: another node may still hold one, lead later and commit it. Lost for good
+    /// is only what an entry of another term was applied in place of.
     Truncated {
         /// The first index that is gone.
         from: LogIndex,
