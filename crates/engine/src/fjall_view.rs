@@ -208,7 +208,7 @@ impl<'a> FjallView<'a> {
                 meta: seen.meta,
                 value: Bytes::copy_from_slice(seen.value),
             }));
-            if smallest.len() > limit + 1 {
+            if smallest.len() > limit.saturating_add(1) {
                 smallest.pop();
             }
             true

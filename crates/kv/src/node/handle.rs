@@ -30,6 +30,9 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before another attempt to find the leader; it doubles.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long a leader that was replaced is still listened to.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(250);
+
 /// The end of the time that something may take.
 #[derive(Clone, Copy, Debug)]
 struct Deadline(Instant);
@@ -150,10 +153,10 @@ impl Handle {
             } else {
                 let leader = self.wait_for_leader(deadline).await?;
                 // To this node itself there is no way: it is about to lead, or just did.
-                let wait = shared.config.execute_timeout;
+                let given_up = self.give_up_on(leader);
                 match self
                     .transport
-                    .forward(leader, shared.group, &batch, wait)
+                    .forward(leader, shared.group, &batch, given_up)
                     .await
                 {
                     Err(error @ ExecuteError::NoLeader { .. }) => refused = error,
@@ -203,6 +206,20 @@ impl Handle {
             // The Raft thread is gone, with whatever it had under way.
             Err(_) => Ok(Err(ExecuteError::Unknown)),
         }
+    }
+
+    /// Returns when a leader that was asked needs not be waited for any longer: it takes too long,
+    /// or another one leads and the old one had time to say what it still knew. A leader that is
+    /// paused or cut off never answers, although its connection stands.
+    async fn give_up_on(&self, asked: NodeId) {
+        let mut leadership = self.shared.published.watch_leadership();
+        let replaced = async {
+            let other = |known: &Leadership| known.leader.is_some_and(|leader| leader != asked);
+            if leadership.wait_for(other).await.is_ok() {
+                sleep(FAREWELL_PAUSE).await;
+            }
+        };
+        drop(timeout(self.shared.config.execute_timeout, replaced).await);
     }
 
     /// Waits until somebody is known to lead.

@@ -88,8 +88,13 @@ impl Link {
         WantedLink { link, _stop: stop }
     }
 
-    /// Has the other node execute commands.
-    pub(crate) async fn forward(&self, group: GroupId, batch: &Batch, wait: Duration) -> Outcome {
+    /// Has the other node execute commands. Waits for the outcome until `given_up` is ready.
+    pub(crate) async fn forward(
+        &self,
+        group: GroupId,
+        batch: &Batch,
+        given_up: impl Future<Output = ()>,
+    ) -> Outcome {
         let no_leader = ExecuteError::NoLeader {
             leader: Some(self.peer),
         };
@@ -109,8 +114,12 @@ impl Link {
             self.forwards.lock().waiting.remove(&id);
             return Err(no_leader);
         }
-        if let Ok(Ok(outcome)) = timeout(wait, answered).await {
-            return outcome;
+        tokio::select! {
+            biased;
+            answer = answered => if let Ok(outcome) = answer {
+                return outcome;
+            },
+            () = given_up => {}
         }
         self.forwards.lock().waiting.remove(&id);
         Err(ExecuteError::Unknown)

@@ -2,7 +2,6 @@
 
 use core::future::Future;
 use core::pin::Pin;
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -165,10 +164,10 @@ impl Transport {
         to: NodeId,
         group: GroupId,
         batch: &Batch,
-        wait: Duration,
+        given_up: impl Future<Output = ()>,
     ) -> Outcome {
         match self.link(to) {
-            Some(link) => link.forward(group, batch, wait).await,
+            Some(link) => link.forward(group, batch, given_up).await,
             None => Err(ExecuteError::NoLeader { leader: Some(to) }),
         }
     }
