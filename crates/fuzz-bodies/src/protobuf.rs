@@ -96,7 +96,6 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             &AddMemberRequest {
                 node_id: 4,
                 address: "127.0.0.1:7382".into(),
-                ..AddMemberRequest::default()
             },
         ),
         encoded(10, &TransferLeadershipRequest { to: 2 }),
