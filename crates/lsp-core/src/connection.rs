@@ -1,8 +1,8 @@
 //! One connection, seen from one side.
 //!
 //! The files beside this one hold its concerns: what arrives
-//! ([`arriving`](self::arriving)), what leaves ([`leaving`](self::leaving)) and what the
-//! application asks for ([`serving`](self::serving)). This one holds the state and the
+//! ([`arriving`]), what leaves ([`leaving`]) and what the
+//! application asks for ([`serving`]). This one holds the state and the
 //! clock.
 
 mod arriving;

@@ -8,7 +8,7 @@
 //! * [`World`] runs one [`Process`] per node: it moves time ([`EventQueue`]), carries
 //!   messages ([`Network`]), keeps files ([`Disk`]) and gives each node a clock of its own
 //!   ([`NodeClock`]).
-//! * [`fault`] draws a [`Plan`] of faults from a seed by swarm testing; [`shrink`] drops the
+//! * [`fault`] draws a [`Plan`] of faults from a seed by swarm testing; [`shrink()`] drops the
 //!   steps of it that a failure doesn't need.
 //! * [`Trace`] keeps fixed-width lines and a hash: same seed, same hash.
 //! * [`Failure`] tells what didn't hold and the one command that replays it.
