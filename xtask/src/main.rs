@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod reference;
 mod sh;
 mod suite;
 mod tidy;
@@ -48,6 +49,8 @@ enum Command {
     Sim(suite::SimArgs),
     /// Compare with Redis, etcd and other consensus cores; writes docs/benchmarks.md.
     Bench(bench::BenchArgs),
+    /// Show the main job on real input, at full size.
+    Demo(suite::DemoArgs),
     /// Rewrite expected test output; commit the difference only if you can explain it.
     Bless {
         /// Arguments for the test runner, e.g. `-p raft`.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Sim(args) => suite::sim(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Demo(args) => suite::demo(&args),
         Command::Bless { args } => suite::bless(&args),
         Command::Docs { check } => suite::docs(check),
     };

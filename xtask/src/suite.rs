@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use crate::sh;
+use crate::{reference, sh};
 
 /// Programs that some tests use when they are there: name, how to ask, what is skipped.
 const OPTIONAL: &[(&str, &[&str], &str)] = &[
@@ -136,7 +136,62 @@ pub(crate) fn api_docs() -> Result<()> {
     sh::run_cargo(&words, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
-/// Regenerates docs/ and builds the API documentation.
-pub(crate) fn docs(_check: bool) -> Result<()> {
+/// Regenerates docs/reference/cli.md from `--help`, and builds the API documentation.
+pub(crate) fn docs(check: bool) -> Result<()> {
+    reference::run(check)?;
     api_docs()
+}
+
+/// Which demonstration.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Demo {
+    /// A word list goes into a cluster whose nodes are killed, paused and restarted.
+    Words,
+}
+
+/// Arguments of `cargo xtask demo`.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// The demonstration.
+    #[arg(value_enum)]
+    demo: Demo,
+    /// How many words; the list of Debian's package wamerican has 104,334.
+    #[arg(long, default_value_t = 104_334)]
+    words: u64,
+    /// For how long things happen to the nodes.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// What the schedule is drawn from.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+}
+
+/// Runs the test of the same content at full size, and shows what it prints.
+pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
+    let test = match args.demo {
+        Demo::Words => "real_input::acknowledged_words_survive_killed_and_paused_leaders",
+    };
+    let words = [
+        "test",
+        "--quiet",
+        "--release",
+        "--package",
+        "cli",
+        "--test",
+        "it",
+        "--",
+    ];
+    let env = [
+        ("KONTIKI_DEMO_WORDS", args.words.to_string()),
+        ("KONTIKI_DEMO_SECONDS", args.seconds.to_string()),
+        ("KONTIKI_DEMO_SEED", args.seed.to_string()),
+    ];
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    sh::run_cargo(
+        &[&words[..], &["--exact", test, "--nocapture"]].concat(),
+        &env,
+    )
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use kv::http::Recorder;
 use kv::node::Node;
+use stdx::NodeId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -109,10 +110,8 @@ pub(crate) async fn run(serve: ServeConfig) -> Result<ExitCode> {
     let watching = async {
         handle.wait_ready().await;
         let status = handle.status();
-        let leader = status
-            .leader
-            .map_or_else(|| "nobody".to_owned(), |leader| leader.to_string());
-        println!("{READY}: {leader} leads cluster {}", status.cluster_id);
+        let leader = status.leader.map_or(0, NodeId::get);
+        println!("{READY}: node {leader} leads cluster {}", status.cluster_id);
         if !serve.as_child {
             println!(
                 "Data in {}. Ctrl-C stops the node; the data stays.",

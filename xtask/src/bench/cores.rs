@@ -9,8 +9,8 @@ use crate::bench::{BenchArgs, build_peer};
 
 /// What the harness measures: name, arguments of the program.
 const SHAPES: [(&str, &[&str]); 2] = [
-    ("256 proposals in flight", &["--window", "256"]),
-    ("4096 proposals in flight", &["--window", "4096"]),
+    ("256 in flight", &["--window", "256"]),
+    ("4,096 in flight", &["--window", "4096"]),
 ];
 const PEERS: [(&str, &str, f64); 2] = [("raft-rs", "raft-rs", 2.0), ("openraft", "openraft", 1.0)];
 
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
         }
         let [ours, theirs @ ..] = results.map(median);
         for ((name, _, aim), peer) in PEERS.into_iter().zip(theirs) {
-            let what = format!("proposals, {what}");
+            let what = format!("proposals applied, {what}");
             rows.push(Row::at_least(&what, (ours, peer), name, aim));
         }
     }

@@ -17,10 +17,13 @@ pub(crate) struct Restarted {
 }
 
 /// Fills a cluster until its log is large, kills every node, and starts them again.
+///
+/// The nodes are told to keep 1 GiB of log behind the last checkpoint; what comes after it,
+/// up to the default of `--checkpoint-log`, is replayed.
 pub(crate) fn run(programs: &Programs, quick: bool) -> Result<Restarted> {
     eprintln!("restart: {}", System::Kontiki3.name());
     let aim = if quick { 100_000_000 } else { 1_000_000_000 };
-    let mut running = programs.start(System::Kontiki3)?;
+    let mut running = programs.start_with(System::Kontiki3, &["--log-keep", "1GiB"])?;
     let mut log_bytes = 0;
     // About 100 MB of log for each pass; a log that is cut earlier never gets there.
     for _ in 0..20 {

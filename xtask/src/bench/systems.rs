@@ -75,6 +75,8 @@ pub(crate) struct Running {
     /// `host:port` of the leader's gRPC door.
     pub(crate) grpc: Option<String>,
     directory: PathBuf,
+    /// For every node of Kontiki.
+    serve_args: Vec<String>,
 }
 
 impl Running {
@@ -113,6 +115,11 @@ pub(crate) struct Programs {
 impl Programs {
     /// Starts a system on an empty directory and waits until it serves.
     pub(crate) fn start(&self, system: System) -> Result<Running> {
+        self.start_with(system, &[])
+    }
+
+    /// The same, with arguments for every node of Kontiki.
+    pub(crate) fn start_with(&self, system: System, serve_args: &[&str]) -> Result<Running> {
         let directory = self.directory.join(format!("{system:?}").to_lowercase());
         if directory.exists() {
             fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
@@ -125,6 +132,7 @@ impl Programs {
             resp_port: None,
             grpc: None,
             directory,
+            serve_args: serve_args.iter().map(|arg| (*arg).to_owned()).collect(),
         };
         self.start_again(&mut running)?;
         Ok(running)
@@ -153,7 +161,9 @@ impl Programs {
                 "--grpc-port",
                 &grpc.to_string(),
             ])
-            .args(["--http-port", &http.to_string()]);
+            .args(["--http-port", &http.to_string()])
+            .arg("--")
+            .args(&running.serve_args);
         let log = running.directory.join("log");
         running
             .servers

@@ -1,0 +1,18 @@
+//! The `kontiki` binary as a user meets it: real processes, real files, real signals, real
+//! clients. Proves that the commands work, that trouble gets one clear message, and that no
+//! acknowledged write is lost while leaders are killed, paused and restarted.
+//!
+//! `real_input` loads a word list; `cargo xtask demo words` runs it at full size.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests: helpers are not recognised as such, and the demo tells what it does"
+)]
+
+mod bad_input;
+mod cluster;
+mod commands;
+mod faults;
+mod real_input;
+mod up;
+mod writers;
