@@ -98,6 +98,10 @@ targets! {
     kv_apply
     lsp_codec
     lsp_endpoint
+    kv_protobuf
+    kv_requests
+    kv_resp_commands
+    peer_frames
 }
 
 #[test]

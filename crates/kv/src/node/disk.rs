@@ -133,34 +133,34 @@ fn parse_identity(file: &Path, text: &str) -> Result<Identity, StartError> {
         };
         found.ok_or(malformed)
     };
-    let version = value("kontiki", "expected `kontiki` and the layout's version")?;
-    let cluster = value("cluster", "expected `cluster` and 16 hexadecimal digits")?;
-    let node = value("node", "expected `node` and a number")?;
-    let voters = value(
-        "voters",
-        "expected `voters` and numbers with commas between them",
-    )?;
-    let state = value("state", "expected `state member` or `state joining`")?;
     let malformed = |line, what| StartError::Malformed {
         file: file.to_path_buf(),
         line,
         what,
     };
+    // Line by line, so that the first one that is wrong is named: another version may have others.
+    let version = value("kontiki", "expected `kontiki` and the layout's version")?;
     if version.parse() != Ok(LAYOUT_VERSION) {
         return Err(malformed(
             1,
             "another program version's layout, use that version",
         ));
     }
+    let cluster = value("cluster", "expected `cluster` and 16 hexadecimal digits")?;
     let cluster = u64::from_str_radix(cluster, 16)
         .map_err(|_| malformed(2, "expected 16 hexadecimal digits"))?;
+    let node = value("node", "expected `node` and a number")?;
     let node = node
         .parse()
         .map_err(|_| malformed(3, "expected a number"))?;
+    let voters = value(
+        "voters",
+        "expected `voters` and numbers with commas between them",
+    )?;
     let voters = voters.split(',').filter(|voter| !voter.is_empty());
     let voters: Result<Vec<_>, _> = voters.map(|voter| voter.parse().map(NodeId::new)).collect();
     let voters = voters.map_err(|_| malformed(4, "expected numbers"))?;
-    let joining = match state {
+    let joining = match value("state", "expected `state member` or `state joining`")? {
         "joining" => true,
         "member" => false,
         _ => return Err(malformed(5, "expected `member` or `joining`")),
