@@ -134,6 +134,24 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["expect-test", "redis", "tempfile", "tracing-subscriber"],
     },
+    Layer {
+        name: "mapreduce-data",
+        uses: &[
+            "crc32c",
+            "flate2",
+            "glob",
+            "lz4_flex",
+            "memchr",
+            "regex",
+            "rustix",
+            "ruzstd",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "xxhash-rust",
+        ],
+        tests_use: &["expect-test", "stdx", "tempfile"],
+    },
     // Beside them: every decoder of bytes from outside, for the fuzzer.
     Layer {
         name: "fuzz-bodies",
