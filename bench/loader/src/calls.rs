@@ -58,6 +58,7 @@ impl Client {
                         key,
                         value,
                         expiry: None,
+                        return_version: false,
                     })
                     .await?;
             }
@@ -76,6 +77,7 @@ impl Client {
                         key,
                         value: value.clone().into(),
                         expiry: None,
+                        return_version: false,
                     };
                     kontiki::Operation {
                         operation: Some(Kind::Put(put)),

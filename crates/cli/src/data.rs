@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use kv::client::{Consistency, Expected, Expiry, Listing};
+use kv::client::{Consistency, Expected, Expiry, Listing, Swap};
 
 use crate::client::{ClientArgs, committed, refused};
 use crate::error::Hint;
@@ -223,11 +223,8 @@ pub(crate) async fn cas(args: CasArgs) -> Result<ExitCode> {
         (None, None) => Expected::Absent,
     };
     let (client, value) = (args.client.connect()?, value_bytes(args.value)?);
-    if !committed(
-        client
-            .compare_and_set(args.key.clone(), expected, value)
-            .await,
-    )? {
+    let swap = client.compare_and_set(args.key.clone(), expected, value);
+    if let Swap::Refused(_) = committed(swap.await)? {
         eprintln!("{:?} holds something else: nothing was stored", args.key);
         return Ok(ExitCode::from(NO));
     }

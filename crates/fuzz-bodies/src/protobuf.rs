@@ -46,6 +46,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
         key: "key".into(),
         value: "value".into(),
         expiry: Some(put_request::Expiry::ExpireAfterMs(1_000)),
+        return_version: true,
     };
     let get = GetRequest {
         key: "key".into(),

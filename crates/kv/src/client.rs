@@ -8,6 +8,7 @@
 mod channels;
 mod outcome;
 
+use core::future::Future;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Bytes of one message: what the server sends at most.
 const MESSAGE_BYTES_MAX: usize = 18 << 20;
+
+/// What the server answers to one attempt.
+type Answer<R> = Result<Response<R>, Status>;
 
 /// How a client behaves.
 #[derive(Clone, Debug)]
@@ -69,6 +73,15 @@ pub enum Expected {
     Version(u64),
     /// These bytes.
     Value(Bytes),
+}
+
+/// What became of a [`Client::compare_and_set`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Swap {
+    /// The value is stored; the key has this version now.
+    Stored(u64),
+    /// Nothing changed, because the key has this version; 0 if it does not exist.
+    Refused(u64),
 }
 
 /// What becomes of a key's expiry when it is put.
@@ -136,6 +149,28 @@ impl Client {
         value: impl Into<Bytes>,
         expiry: Expiry,
     ) -> Outcome<()> {
+        self.send_put(key.into(), value.into(), expiry, false)
+            .await
+            .map(drop)
+    }
+
+    /// Stores a value; answers with the key's version.
+    pub async fn put_versioned(
+        &self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        expiry: Expiry,
+    ) -> Outcome<u64> {
+        self.send_put(key.into(), value.into(), expiry, true).await
+    }
+
+    async fn send_put(
+        &self,
+        key: Bytes,
+        value: Bytes,
+        expiry: Expiry,
+        return_version: bool,
+    ) -> Outcome<u64> {
         let expiry = match expiry {
             Expiry::Never => None,
             Expiry::Keep => Some(pb::put_request::Expiry::KeepExpiry(true)),
@@ -144,15 +179,16 @@ impl Client {
             )),
         };
         let request = pb::PutRequest {
-            key: key.into(),
-            value: value.into(),
+            key,
+            value,
             expiry,
+            return_version,
         };
-        self.write(request, async |mut client, request| {
+        self.write(request, |mut client, request| async move {
             client.put(request).await
         })
         .await
-        .map(|pb::PutResponse {}| ())
+        .map(|response| response.version)
     }
 
     /// Adds bytes to the end of a value; answers with its length.
@@ -161,7 +197,7 @@ impl Client {
             key: key.into(),
             value: value.into(),
         };
-        self.write(request, async |mut client, request| {
+        self.write(request, |mut client, request| async move {
             client.append(request).await
         })
         .await
@@ -171,20 +207,20 @@ impl Client {
     /// Removes keys; answers with how many existed.
     pub async fn delete(&self, keys: Vec<Bytes>) -> Outcome<u64> {
         let request = pb::DeleteRequest { keys };
-        self.write(request, async |mut client, request| {
+        self.write(request, |mut client, request| async move {
             client.delete(request).await
         })
         .await
         .map(|response| response.deleted)
     }
 
-    /// Stores a value if the key holds what is expected; answers with whether it did.
+    /// Stores a value if the key holds what is expected.
     pub async fn compare_and_set(
         &self,
         key: impl Into<Bytes>,
         expected: Expected,
         value: impl Into<Bytes>,
-    ) -> Outcome<bool> {
+    ) -> Outcome<Swap> {
         let expected = match expected {
             Expected::Absent => None,
             Expected::Version(version) => {
@@ -199,17 +235,20 @@ impl Client {
             expected,
             value: value.into(),
         };
-        self.write(request, async |mut client, request| {
+        self.write(request, |mut client, request| async move {
             client.compare_and_set(request).await
         })
         .await
-        .map(|response| response.stored)
+        .map(|response| match response.stored {
+            true => Swap::Stored(response.version),
+            false => Swap::Refused(response.version),
+        })
     }
 
     /// Runs many operations in one call; one result for each, in order.
     pub async fn batch(&self, operations: Vec<Operation>) -> Outcome<Vec<OperationResult>> {
         let request = pb::BatchRequest { operations };
-        self.write(request, async |mut client, request| {
+        self.write(request, |mut client, request| async move {
             client.batch(request).await
         })
         .await
@@ -230,7 +269,7 @@ impl Client {
             key: key.into(),
             consistency: consistency.into(),
         };
-        self.read(request, async |mut client, request| {
+        self.read(request, |mut client, request| async move {
             client.get(request).await
         })
         .await
@@ -250,7 +289,7 @@ impl Client {
             keys_only: listing.keys_only,
             consistency: listing.consistency.into(),
         };
-        self.read(request, async |mut client, request| {
+        self.read(request, |mut client, request| async move {
             client.list(request).await
         })
         .await
@@ -287,7 +326,7 @@ impl Client {
             node_id,
             address: address.to_owned(),
         };
-        self.administer(request, async |mut client, request| {
+        self.administer(request, |mut client, request| async move {
             client.add_member(request).await
         })
         .await
@@ -297,7 +336,7 @@ impl Client {
     /// Gives a learner a vote.
     pub async fn promote(&self, node_id: u64) -> Outcome<()> {
         let request = admin_pb::PromoteRequest { node_id };
-        self.administer(request, async |mut client, request| {
+        self.administer(request, |mut client, request| async move {
             client.promote(request).await
         })
         .await
@@ -307,7 +346,7 @@ impl Client {
     /// Removes a node from the cluster.
     pub async fn remove_member(&self, node_id: u64) -> Outcome<()> {
         let request = admin_pb::RemoveMemberRequest { node_id };
-        self.administer(request, async |mut client, request| {
+        self.administer(request, |mut client, request| async move {
             client.remove_member(request).await
         })
         .await
@@ -319,36 +358,36 @@ impl Client {
         let request = admin_pb::TransferLeadershipRequest {
             to: to.unwrap_or(0),
         };
-        self.administer(request, async |mut client, request| {
+        self.administer(request, |mut client, request| async move {
             client.transfer_leadership(request).await
         })
         .await
         .map(|response| response.leader)
     }
 
-    async fn write<Q: Clone, R>(
+    async fn write<Q: Clone, R, F: Future<Output = Answer<R>>>(
         &self,
         request: Q,
-        call: impl AsyncFn(KvClient<Channel>, Request<Q>) -> Result<Response<R>, Status>,
+        call: impl Fn(KvClient<Channel>, Request<Q>) -> F,
     ) -> Outcome<R> {
-        let call = async |channel, request| call(kv_client(channel), request).await;
+        let call = |channel, request| call(kv_client(channel), request);
         self.attempt_write(request, call).await
     }
 
-    async fn administer<Q: Clone, R>(
+    async fn administer<Q: Clone, R, F: Future<Output = Answer<R>>>(
         &self,
         request: Q,
-        call: impl AsyncFn(AdminClient<Channel>, Request<Q>) -> Result<Response<R>, Status>,
+        call: impl Fn(AdminClient<Channel>, Request<Q>) -> F,
     ) -> Outcome<R> {
-        let call = async |channel, request| call(AdminClient::new(channel), request).await;
+        let call = |channel, request| call(AdminClient::new(channel), request);
         self.attempt_write(request, call).await
     }
 
     /// Tries until the outcome is known, or can't be known any more, or the time is over.
-    async fn attempt_write<Q: Clone, R>(
+    async fn attempt_write<Q: Clone, R, F: Future<Output = Answer<R>>>(
         &self,
         request: Q,
-        call: impl AsyncFn(Channel, Request<Q>) -> Result<Response<R>, Status>,
+        call: impl Fn(Channel, Request<Q>) -> F,
     ) -> Outcome<R> {
         let deadline = Instant::now() + self.timeout;
         let mut pause = PAUSE_MIN;
@@ -380,10 +419,10 @@ impl Client {
     }
 
     /// Tries until there is an answer or the time is over. Reads can always be repeated.
-    async fn read<Q: Clone, R>(
+    async fn read<Q: Clone, R, F: Future<Output = Answer<R>>>(
         &self,
         request: Q,
-        call: impl AsyncFn(KvClient<Channel>, Request<Q>) -> Result<Response<R>, Status>,
+        call: impl Fn(KvClient<Channel>, Request<Q>) -> F,
     ) -> Result<R, Failed> {
         let deadline = Instant::now() + self.timeout;
         let mut pause = PAUSE_MIN;

@@ -77,6 +77,9 @@ pub enum Cluster {
     /// A cluster of this node alone, with an id drawn at random at the first start. It can grow.
     #[default]
     Single,
+    /// As `Single`, for this process alone: no port is opened, so nobody can join or connect. The
+    /// same directory may be opened as `Single` another time.
+    Embedded,
     /// A cluster whose first members all start with the same name and list.
     Static {
         /// The name, which the cluster's id is computed from. Clusters with different names refuse
@@ -183,7 +186,7 @@ impl Config {
 
     fn check_cluster(&self) -> Result<(), ConfigError> {
         match &self.cluster {
-            Cluster::Single => {}
+            Cluster::Single | Cluster::Embedded => {}
             Cluster::Static { name, peers } => {
                 if name.is_empty() {
                     return Err(ConfigError::NoName);

@@ -8,6 +8,7 @@ pub mod node;
 mod readiness;
 pub mod resp_server;
 mod snapshot;
+pub mod store;
 mod transport;
 
 #[doc(hidden)]

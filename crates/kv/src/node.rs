@@ -37,7 +37,7 @@ pub use status::{DataStatus, DiskStatus, MemberStatus, NodeStatus, Role};
 #[derive(Debug)]
 pub struct Node {
     handle: Handle,
-    listen_address: SocketAddr,
+    listen_address: Option<SocketAddr>,
     grpc: Option<mpsc::Receiver<TcpStream>>,
     runner: Arc<runner::Runner>,
 }
@@ -58,13 +58,14 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Where gRPC clients and other nodes connect.
+    /// Where gRPC clients and other nodes connect; nowhere to an embedded node.
     #[must_use]
-    pub const fn listen_address(&self) -> SocketAddr {
+    pub const fn listen_address(&self) -> Option<SocketAddr> {
         self.listen_address
     }
 
-    /// The connections of gRPC clients, once: for `tonic`'s `serve_with_incoming`.
+    /// The connections of gRPC clients, once: for `tonic`'s `serve_with_incoming`. None come to an
+    /// embedded node.
     pub const fn grpc_incoming(&mut self) -> Option<mpsc::Receiver<TcpStream>> {
         self.grpc.take()
     }

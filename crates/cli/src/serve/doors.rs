@@ -40,7 +40,8 @@ impl Doors {
             .grpc_incoming()
             .context("a node hands its connections out once")?;
         let (handle, metrics) = (node.handle(), GrpcMetrics::default());
-        let (grpc_address, http_address) = (node.listen_address(), http.local_addr());
+        let grpc_address = node.listen_address().context("a node with doors listens")?;
+        let http_address = http.local_addr();
         let (stop, stopping) = watch::channel(false);
         let sources = Sources::new(
             handle.clone(),

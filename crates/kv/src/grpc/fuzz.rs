@@ -72,6 +72,7 @@ mod tests {
                     1 => Some(pb::put_request::Expiry::KeepExpiry(prng.chance(1, 2))),
                     _ => Some(pb::put_request::Expiry::ExpireAfterMs(number)),
                 },
+                return_version: prng.chance(1, 2),
             }),
             1 => Operation::Append(pb::AppendRequest { key, value }),
             2 => Operation::Delete(pb::DeleteRequest {

@@ -316,8 +316,14 @@ pub(super) fn encode(operation: &Operation, batch: &mut Batch) -> Result<(), Sta
                     })?))
                 }
             };
+            let returning = if put.return_version {
+                Returning::Version
+            } else {
+                Returning::Status
+            };
             batch.push(&Command::Put(Put {
                 expiry,
+                returning,
                 ..Put::new(&put.key, &put.value)
             }));
         }
@@ -350,7 +356,7 @@ pub(super) fn encode(operation: &Operation, batch: &mut Batch) -> Result<(), Sta
             };
             batch.push(&Command::Put(Put {
                 condition,
-                returning: Returning::Status,
+                returning: Returning::Version,
                 ..Put::new(&set.key, &set.value)
             }));
         }
@@ -361,14 +367,18 @@ pub(super) fn encode(operation: &Operation, batch: &mut Batch) -> Result<(), Sta
 /// The answer to an operation from the state machine's reply.
 fn decode(operation: &Operation, reply: &Reply) -> Result<OperationResult, Status> {
     Ok(match (operation, reply) {
-        (Operation::CompareAndSet(_), Reply::Ok) => stored(true),
+        (Operation::CompareAndSet(_), Reply::Version(version)) => swapped(true, *version),
         (
             Operation::CompareAndSet(_),
-            Reply::Nil
-            | Reply::Error(ReplyError::VersionMismatch { .. } | ReplyError::ValueMismatch { .. }),
-        ) => stored(false),
+            Reply::Error(
+                ReplyError::VersionMismatch { current } | ReplyError::ValueMismatch { current },
+            ),
+        ) => swapped(false, *current),
         (_, Reply::Error(error)) => return Err(status::of_reply(*error)),
-        (Operation::Put(_), Reply::Ok) => OperationResult::Put(pb::PutResponse {}),
+        (Operation::Put(_), Reply::Ok) => OperationResult::Put(pb::PutResponse { version: 0 }),
+        (Operation::Put(_), Reply::Version(version)) => {
+            OperationResult::Put(pb::PutResponse { version: *version })
+        }
         (Operation::Append(_), Reply::Integer(length)) => {
             OperationResult::Append(pb::AppendResponse {
                 length: count(*length),
@@ -383,8 +393,8 @@ fn decode(operation: &Operation, reply: &Reply) -> Result<OperationResult, Statu
     })
 }
 
-const fn stored(stored: bool) -> OperationResult {
-    OperationResult::CompareAndSet(pb::CompareAndSetResponse { stored })
+const fn swapped(stored: bool, version: u64) -> OperationResult {
+    OperationResult::CompareAndSet(pb::CompareAndSetResponse { stored, version })
 }
 
 fn count(number: i64) -> u64 {

@@ -131,6 +131,15 @@ pub enum StartError {
         /// Who wanted to use it.
         expected: Box<str>,
     },
+    /// The directory's node has company that an embedded node could not reach.
+    #[error(
+        "the data directory {} belongs to a cluster of several nodes: run its node with `kontiki serve`, \
+         and use the addresses of the cluster instead of the directory", dir.display()
+    )]
+    NotAlone {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A file that says whose the directory is can't be understood.
     #[error("{} line {line} is not understood: {what}; restore the file from a backup of this node", file.display())]
     Malformed {

@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     /// Asks the node's owner task for an orderly end; answered by closing the channel.
     pub(crate) stop: watch::Sender<Option<Farewell>>,
     pub(crate) stopped: watch::Sender<bool>,
+    /// Closes when all of this is gone, files included. Last, because fields end in order.
+    pub(crate) alive: watch::Sender<()>,
 }
 
 impl core::fmt::Debug for Shared {
@@ -459,6 +461,15 @@ impl Handle {
     /// stays where it is, since waiting for somebody to take it over would be in vain.
     pub async fn shutdown_together(&self) {
         self.end(Farewell::Together).await;
+    }
+
+    /// Lets go of the node that ended, and waits until everybody else did: then another one may
+    /// use its directory.
+    pub(crate) async fn released(self) {
+        let mut alive = self.shared.alive.subscribe();
+        drop(self);
+        // The sender is never used: an error, which says that it is gone, is all there can be.
+        drop(alive.changed().await);
     }
 
     async fn end(&self, farewell: Farewell) {

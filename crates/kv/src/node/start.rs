@@ -5,6 +5,7 @@ use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::collections::hash_map::RandomState;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use engine::Engine;
@@ -52,15 +53,18 @@ const JOIN_PAUSE: Duration = Duration::from_millis(250);
 pub(crate) async fn start(config: Valid<Config>) -> Result<Node, StartError> {
     let data = DataDir::open(&config.data_dir)?;
     let known = check_identity(&config, &data)?;
-    let listener = listen(&config.listen).await?;
-    let listen_address = listener.local_addr().map_err(|source| StartError::Listen {
-        address: config.listen.as_str().into(),
-        source,
-    })?;
-    let own_address = config
-        .advertise
-        .clone()
-        .unwrap_or_else(|| listen_address.to_string());
+    let door = match &config.cluster {
+        Cluster::Embedded => None,
+        Cluster::Single | Cluster::Static { .. } | Cluster::Join { .. } => {
+            Some(listen(&config.listen).await?)
+        }
+    };
+    let listen_address = door.as_ref().map(|(_, address)| *address);
+    let own_address = match (listen_address, &config.advertise) {
+        (Some(_), Some(address)) => Some(address.clone()),
+        (Some(address), None) => Some(address.to_string()),
+        (None, _) => None,
+    };
     let mut book = Book::load(&data.join("PEERS"))?;
     if let Cluster::Static { peers, .. } = &config.cluster {
         for (peer, address) in peers {
@@ -69,9 +73,11 @@ pub(crate) async fn start(config: Valid<Config>) -> Result<Node, StartError> {
     }
     let found = match known {
         Some(identity) => identity,
-        None => new_identity(&config, &data, &own_address, &mut book).await?,
+        None => new_identity(&config, &data, own_address.as_deref(), &mut book).await?,
     };
-    book.set(config.node_id, &own_address, clock::wall_ms());
+    if let Some(address) = &own_address {
+        book.set(config.node_id, address, clock::wall_ms());
+    }
     let identity = Identity {
         cluster: found.cluster,
         node: config.node_id,
@@ -91,13 +97,16 @@ pub(crate) async fn start(config: Valid<Config>) -> Result<Node, StartError> {
                     reason: error.to_string().into(),
                 }),
             })?;
+    if matches!(config.cluster, Cluster::Embedded) {
+        check_alone(&config, &recovery)?;
+    }
     let assembly = Assembly {
         config,
         identity,
         data,
         book,
         recovery,
-        listener,
+        listener: door.map(|(listener, _)| listener),
     };
     let (handle, runner, grpc) = assembly.run(found)?;
     Ok(Node {
@@ -115,7 +124,7 @@ fn check_identity(config: &Config, data: &DataDir) -> Result<Option<disk::Identi
     };
     let cluster = match &config.cluster {
         Cluster::Static { name, .. } => cluster_of(name),
-        Cluster::Single | Cluster::Join { .. } => found.cluster,
+        Cluster::Single | Cluster::Embedded | Cluster::Join { .. } => found.cluster,
     };
     if found.cluster == cluster && found.node == config.node_id {
         return Ok(Some(found));
@@ -127,6 +136,19 @@ fn check_identity(config: &Config, data: &DataDir) -> Result<Option<disk::Identi
         dir: data.path().to_path_buf(),
         found: owner(found.node, found.cluster),
         expected: owner(config.node_id, cluster),
+    })
+}
+
+/// An embedded node can't reach others, so there must be none.
+fn check_alone(config: &Config, recovery: &Recovery) -> Result<(), StartError> {
+    let restored = &recovery.restored;
+    let last = restored.memberships.last();
+    let membership = last.map_or(&restored.base.membership, |(_, membership)| membership);
+    if membership.members().into_iter().eq([config.node_id]) {
+        return Ok(());
+    }
+    Err(StartError::NotAlone {
+        dir: config.data_dir.clone(),
     })
 }
 
@@ -144,31 +166,33 @@ fn random() -> u64 {
     hasher.finish()
 }
 
-async fn listen(address: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::PortInUse {
-                address: address.into(),
-            },
-            _ => StartError::Listen {
-                address: address.into(),
-                source,
-            },
-        })
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortInUse {
+            address: address.into(),
+        },
+        _ => StartError::Listen {
+            address: address.into(),
+            source,
+        },
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok((listener, local))
 }
 
 /// The identity of a node that starts for the first time.
 async fn new_identity(
     config: &Config,
     data: &DataDir,
-    own_address: &str,
+    own_address: Option<&str>,
     book: &mut Book,
 ) -> Result<disk::Identity, StartError> {
     let (cluster, voters) = match &config.cluster {
-        Cluster::Single => (random(), vec![config.node_id]),
+        Cluster::Single | Cluster::Embedded => (random(), vec![config.node_id]),
         Cluster::Static { name, peers } => (cluster_of(name), peers.keys().copied().collect()),
         Cluster::Join { members } => {
+            let own_address = own_address.expect("whoever joins listens");
             let (cluster, known) = join(config.node_id, members, own_address).await?;
             book.merge(&known);
             book.save(&data.join("PEERS"))
@@ -230,7 +254,7 @@ struct Assembly {
     data: DataDir,
     book: Book,
     recovery: Recovery,
-    listener: TcpListener,
+    listener: Option<TcpListener>,
 }
 
 type Started = (Handle, Arc<Runner>, mpsc::Receiver<tokio::net::TcpStream>);
@@ -327,6 +351,7 @@ fn share(
         failed: watch::Sender::new(None),
         stop: watch::Sender::new(None),
         stopped: watch::Sender::new(false),
+        alive: watch::Sender::new(()),
     }
 }
 
@@ -399,12 +424,15 @@ fn start_threads(
 fn spawn_tasks(
     runner: &Arc<Runner>,
     handle: &Handle,
-    listener: TcpListener,
+    listener: Option<TcpListener>,
     grpc: mpsc::Sender<tokio::net::TcpStream>,
     found: disk::Identity,
 ) {
-    let serving = tokio::spawn(transport::serve(handle.transport.clone(), listener, grpc));
-    let mut tasks = vec![serving.abort_handle()];
+    let mut tasks = Vec::new();
+    if let Some(listener) = listener {
+        let serving = transport::serve(handle.transport.clone(), listener, grpc);
+        tasks.push(tokio::spawn(serving).abort_handle());
+    }
     if found.joining {
         let task = promote_when_ready(handle.clone(), Arc::downgrade(runner), found);
         tasks.push(tokio::spawn(task).abort_handle());

@@ -34,7 +34,10 @@ impl Doors {
         let mut cluster = TestCluster::started(1).await;
         let node = cluster.nodes.get_mut(&n(1)).unwrap();
         let handle = node.handle();
-        let (incoming, grpc) = (node.grpc_incoming().unwrap(), node.listen_address());
+        let (incoming, grpc) = (
+            node.grpc_incoming().unwrap(),
+            node.listen_address().unwrap(),
+        );
         within("readiness", handle.wait_ready()).await;
         let options = Options {
             listen: "127.0.0.1:0".to_owned(),

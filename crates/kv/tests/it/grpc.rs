@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kv::client::{
-    Client, Consistency, Expected, Expiry, Listing, Operation, Options, Outcome, operation,
+    Client, Consistency, Expected, Expiry, Listing, Operation, Options, Outcome, Swap, operation,
     operation_result,
 };
 use kv_proto::kv::v1 as pb;
@@ -37,23 +37,18 @@ async fn every_call_does_what_it_says() {
     let value = client.get("k", Consistency::Stale).await.unwrap().unwrap();
     assert_eq!((value.version, value.expires_at_ms), (2, 0));
     let set = |expected, value| client.compare_and_set("k", expected, value);
-    assert_eq!(set(Expected::Absent, "x").await, Outcome::Committed(false));
-    assert_eq!(
-        set(Expected::Version(1), "x").await,
-        Outcome::Committed(false)
-    );
-    assert_eq!(
-        set(Expected::Version(2), "x").await,
-        Outcome::Committed(true)
-    );
-    assert_eq!(
-        set(Expected::Value("nope".into()), "y").await,
-        Outcome::Committed(false)
-    );
-    assert_eq!(
-        set(Expected::Value("x".into()), "y").await,
-        Outcome::Committed(true)
-    );
+    let cases = [
+        (Expected::Absent, "x", Swap::Refused(2)),
+        (Expected::Version(1), "x", Swap::Refused(2)),
+        (Expected::Version(2), "x", Swap::Stored(3)),
+        (Expected::Value("nope".into()), "y", Swap::Refused(3)),
+        (Expected::Value("x".into()), "y", Swap::Stored(4)),
+    ];
+    for (expected, value, swap) in cases {
+        assert_eq!(set(expected, value).await, Outcome::Committed(swap));
+    }
+    let versioned = client.put_versioned("k", "y", Expiry::Never);
+    assert_eq!(versioned.await, Outcome::Committed(5));
     assert_eq!(get(&client, "k").await.as_deref(), Some("y"));
     let keys = vec![Bytes::from("k"), Bytes::from("missing")];
     assert_eq!(client.delete(keys).await, Outcome::Committed(1));
@@ -126,6 +121,7 @@ async fn a_batch_runs_in_order_and_fails_one_by_one() {
             key: key.into(),
             value: value.into(),
             expiry: None,
+            return_version: false,
         })
     };
     let get = |key: &'static str| {
@@ -187,6 +183,7 @@ async fn bad_requests_get_a_code_that_says_so() {
         key,
         value,
         expiry: None,
+        return_version: false,
     };
     for (request, message) in [
         (put(Bytes::new(), Bytes::new()), "the key is empty"),

@@ -13,4 +13,5 @@ mod resp_clients;
 mod resp_raw;
 mod resp_transcript;
 mod single;
+mod store;
 mod three;
