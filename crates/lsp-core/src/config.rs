@@ -10,7 +10,10 @@ use std::sync::Arc;
 use stdx::Prng;
 use thiserror::Error;
 
-use crate::limits::{PAYLOAD_BYTES_MAX, WINDOW_MESSAGES_MAX};
+use crate::keys::{PublicKey, SecretKey, SharedKey};
+use crate::limits::{
+    DATAGRAM_BYTES_BASE, LENGTH_BYTES_MAX, PAYLOAD_BYTES_MAX, UDP_BYTES_MAX, WINDOW_MESSAGES_MAX,
+};
 
 /// How lost messages are found and sent again.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,6 +36,44 @@ pub enum Acks {
     /// One `CAck` for all that arrived in order between two calls of `poll_transmit`, and
     /// an Ack for each one beyond a gap. Never delayed: batches come from load.
     Coalesced,
+}
+
+/// Which version of the protocol an endpoint speaks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Protocol {
+    /// Version 1 only: to a peer indistinguishable from an original.
+    #[default]
+    V1,
+    /// Version 2 only. A client takes no version 1 answer, a server answers no version 1
+    /// Connect. Nobody in between can make the ends talk in the clear.
+    V2,
+    /// Version 2 with those who know it, version 1 with the others. Whoever can forge an
+    /// answer of the server can force version 1.
+    Auto,
+}
+
+/// When a server asks a client to prove its address before it keeps anything of it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Validation {
+    /// While more than a quarter of `unproven_connections_max` are unproven. Until then a
+    /// handshake takes one round trip.
+    #[default]
+    UnderLoad,
+    /// Always: every handshake takes two round trips, a forged address costs no memory.
+    Always,
+}
+
+/// The secrets of version 2.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Keys {
+    /// A server's identity. Without one, each endpoint draws its own, and nobody can know
+    /// it again.
+    pub secret: Option<SecretKey>,
+    /// The server that a client talks to, and no other. Without it, whoever answers is
+    /// believed: nobody can listen, but anybody in between can pretend.
+    pub server: Option<PublicKey>,
+    /// A secret that both ends must have.
+    pub shared: Option<SharedKey>,
 }
 
 /// How connections of an endpoint behave.
@@ -82,6 +123,26 @@ pub struct Config {
     /// unacknowledged. Default 2,048. Should be at least the peer's window.
     pub reorder_messages_max: usize,
 
+    /// Which versions are spoken. Default [`Protocol::V1`]. The fields below up to
+    /// `key_update_packets` are of version 2, which in turn has no use for `window_size`,
+    /// `max_unacked_messages`, `max_backoff_interval`, `recovery`, `acks`,
+    /// `payload_bytes_max`, `receive_messages_max` and `reorder_messages_max`.
+    pub protocol: Protocol,
+    /// The secrets of version 2. Default none.
+    pub keys: Keys,
+    /// When a server demands proof of an address first.
+    pub validation: Validation,
+    /// The longest message that may be written, and that a peer may write, in version 2.
+    /// Default 1 MiB; less than `send_bytes_max` and `receive_bytes_max`.
+    pub message_bytes_max: usize,
+    /// The longest datagram that is tried on a path, without the headers of IP and UDP.
+    /// Default 1,472: Ethernet with IPv4. At least 1,200, at most 65,507.
+    pub datagram_bytes_max: usize,
+    /// How long an acknowledgement may wait for company. Default 5 ms, at least 1 ms.
+    pub ack_delay_max: Duration,
+    /// Datagrams after which the keys of a direction change. Default 2^24; at least 16.
+    pub key_update_packets: u64,
+
     /// Connections of an endpoint, those that are over but not read out included.
     /// Default 16,384. A Connect beyond it is dropped.
     pub connections_max: usize,
@@ -113,6 +174,13 @@ impl Default for Config {
             receive_messages_max: 4_096,
             receive_bytes_max: 4 << 20,
             reorder_messages_max: 2_048,
+            protocol: Protocol::V1,
+            keys: Keys::default(),
+            validation: Validation::UnderLoad,
+            message_bytes_max: 1 << 20,
+            datagram_bytes_max: 1_472,
+            ack_delay_max: Duration::from_millis(5),
+            key_update_packets: 1 << 24,
             connections_max: 16_384,
             connections_per_address_max: 4_096,
             unproven_connections_max: 1_024,
@@ -172,51 +240,8 @@ impl Config {
     ///
     /// [`ConfigError`] names the first field that is out of bounds.
     pub fn validate(self) -> Result<ValidConfig, ConfigError> {
-        let whole = usize::MAX as u64;
-        let fields = [
-            ("epoch_limit", u64::from(self.epoch_limit), 1, 1_000_000),
-            (
-                "window_size",
-                self.window_size as u64,
-                1,
-                WINDOW_MESSAGES_MAX as u64,
-            ),
-            (
-                "max_unacked_messages",
-                self.max_unacked_messages as u64,
-                1,
-                whole,
-            ),
-            (
-                "payload_bytes_max",
-                self.payload_bytes_max as u64,
-                1,
-                PAYLOAD_BYTES_MAX as u64,
-            ),
-            ("send_messages_max", self.send_messages_max as u64, 1, whole),
-            ("send_bytes_max", self.send_bytes_max as u64, 1, whole),
-            (
-                "receive_messages_max",
-                self.receive_messages_max as u64,
-                1,
-                whole,
-            ),
-            ("receive_bytes_max", self.receive_bytes_max as u64, 1, whole),
-            (
-                "reorder_messages_max",
-                self.reorder_messages_max as u64,
-                1,
-                WINDOW_MESSAGES_MAX as u64,
-            ),
-            ("connections_max", self.connections_max as u64, 1, whole),
-            (
-                "endpoint_bytes_max",
-                self.endpoint_bytes_max as u64,
-                1,
-                whole,
-            ),
-        ];
-        for (field, value, min, max) in fields {
+        for (field, value, min, max) in self.numbers() {
+            let (value, min, max) = (value as u64, min as u64, max as u64);
             if value < min || value > max {
                 return Err(ConfigError::OutOfBounds {
                     field,
@@ -226,12 +251,54 @@ impl Config {
                 });
             }
         }
-        for (field, span) in [("epoch", self.epoch), ("initial_rtt", self.initial_rtt)] {
+        for (field, span) in [
+            ("epoch", self.epoch),
+            ("initial_rtt", self.initial_rtt),
+            ("ack_delay_max", self.ack_delay_max),
+        ] {
             if span < Duration::from_millis(1) || span > Duration::from_secs(3_600) {
                 return Err(ConfigError::Span { field, span });
             }
         }
         Ok(ValidConfig(Arc::new(self)))
+    }
+
+    /// Every number with its bounds.
+    fn numbers(&self) -> Vec<(&'static str, usize, usize, usize)> {
+        let limit = usize::try_from(self.epoch_limit).unwrap_or(usize::MAX);
+        let update = usize::try_from(self.key_update_packets).unwrap_or(usize::MAX);
+        let window = WINDOW_MESSAGES_MAX;
+        let whole = usize::MAX;
+        let mut numbers = vec![
+            ("epoch_limit", limit, 1, 1_000_000),
+            ("window_size", self.window_size, 1, window),
+            ("max_unacked_messages", self.max_unacked_messages, 1, whole),
+            (
+                "payload_bytes_max",
+                self.payload_bytes_max,
+                1,
+                PAYLOAD_BYTES_MAX,
+            ),
+            ("send_messages_max", self.send_messages_max, 1, whole),
+            ("send_bytes_max", self.send_bytes_max, 1, whole),
+            ("receive_messages_max", self.receive_messages_max, 1, whole),
+            ("receive_bytes_max", self.receive_bytes_max, 1, whole),
+            ("reorder_messages_max", self.reorder_messages_max, 1, window),
+            ("connections_max", self.connections_max, 1, whole),
+            ("endpoint_bytes_max", self.endpoint_bytes_max, 1, whole),
+        ];
+        if self.protocol != Protocol::V1 {
+            // A message waits whole on either side, with its length before it.
+            let room = self.send_bytes_max.min(self.receive_bytes_max);
+            let longest = room.saturating_sub(LENGTH_BYTES_MAX);
+            let (base, most) = (DATAGRAM_BYTES_BASE, UDP_BYTES_MAX);
+            numbers.extend([
+                ("message_bytes_max", self.message_bytes_max, 1, longest),
+                ("datagram_bytes_max", self.datagram_bytes_max, base, most),
+                ("key_update_packets", update, 16, 1 << 48),
+            ]);
+        }
+        numbers
     }
 }
 

@@ -17,9 +17,11 @@ use bytes::Bytes;
 use stdx::Instant;
 use thiserror::Error;
 
-use crate::config::ValidConfig;
-use crate::connection::{CloseError, Connection, Event, ReadError, Side, WriteError};
+use crate::config::{Protocol, ValidConfig};
+use crate::connection::{CloseError, Connection, Event, ReadError, Side, Stats, WriteError};
+use crate::keys::{KEY_BYTES, PublicKey, Random, SecretKey, Seed};
 use crate::message::{ConnId, Message, SeqNum};
+use crate::recovery::Path;
 use crate::state::Phase;
 use crate::wire::{self, DecodeError};
 
@@ -73,6 +75,28 @@ pub struct EndpointStats {
     pub overloaded: u64,
 }
 
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Version {
+    /// `docs/spec/lsp.md`: JSON, as the original.
+    V1,
+    /// `docs/spec/lsp2.md`: binary, encrypted.
+    V2,
+}
+
+/// Why a connection is over without our having closed it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum EndReason {
+    /// The peer was silent for the limit of epochs.
+    Silent,
+    /// The peer closed the connection. Version 2 only: in version 1 this is silence.
+    PeerClosed,
+    /// The peer doesn't know the connection any more: it was started anew.
+    Reset,
+    /// The peer broke the protocol under its own keys: a bug on one of the sides.
+    Violation,
+}
+
 #[derive(Debug)]
 struct Entry {
     connection: Connection,
@@ -113,6 +137,10 @@ pub struct Endpoint {
     config: ValidConfig,
     /// Whether Connects make connections.
     accepts: bool,
+    /// Our identity in version 2.
+    secret: SecretKey,
+    #[expect(dead_code, reason = "the connection of version 2 is the next commit")]
+    random: Random,
     connections: BTreeMap<Handle, Entry>,
     routes: BTreeMap<SocketAddr, Handle>,
     addresses: BTreeMap<IpAddr, usize>,
@@ -128,20 +156,50 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint that takes connections from clients.
+    /// An endpoint that takes connections from clients, version 1 only.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration asks for version 2, which needs a seed: see
+    /// [`server_seeded`](Self::server_seeded).
     #[must_use]
-    pub const fn server(config: ValidConfig) -> Self {
-        Self::new(config, true)
+    pub fn server(config: ValidConfig) -> Self {
+        assert_eq!(config.protocol, Protocol::V1, "version 2 needs a seed");
+        Self::new(config, true, &Seed::new([0; KEY_BYTES]))
     }
 
-    /// An endpoint that only makes connections.
+    /// An endpoint that only makes connections, version 1 only.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration asks for version 2, which needs a seed: see
+    /// [`client_seeded`](Self::client_seeded).
     #[must_use]
-    pub const fn client(config: ValidConfig) -> Self {
-        Self::new(config, false)
+    pub fn client(config: ValidConfig) -> Self {
+        assert_eq!(config.protocol, Protocol::V1, "version 2 needs a seed");
+        Self::new(config, false, &Seed::new([0; KEY_BYTES]))
     }
 
-    const fn new(config: ValidConfig, accepts: bool) -> Self {
+    /// An endpoint that takes connections from clients, of any version.
+    #[must_use]
+    pub fn server_seeded(config: ValidConfig, seed: &Seed) -> Self {
+        Self::new(config, true, seed)
+    }
+
+    /// An endpoint that only makes connections, of any version.
+    #[must_use]
+    pub fn client_seeded(config: ValidConfig, seed: &Seed) -> Self {
+        Self::new(config, false, seed)
+    }
+
+    fn new(config: ValidConfig, accepts: bool, seed: &Seed) -> Self {
+        assert_ne!(config.protocol, Protocol::V2, "not spoken yet");
+        let mut random = Random::new(seed);
+        let drawn = random.key();
+        let secret = config.keys.secret.clone();
         Self {
+            secret: secret.unwrap_or_else(|| SecretKey::new(drawn)),
+            random,
             config,
             accepts,
             connections: BTreeMap::new(),
@@ -399,7 +457,58 @@ impl Endpoint {
         self.timers.first().map(|&(at, _)| at)
     }
 
-    /// A connection, to look at.
+    /// A connection's id: the same on both sides. Zero before a client knows it.
+    #[must_use]
+    pub fn id(&self, handle: Handle) -> Option<ConnId> {
+        self.connection(handle).map(Connection::id)
+    }
+
+    /// Where a connection is in its life.
+    #[must_use]
+    pub fn phase(&self, handle: Handle) -> Option<Phase> {
+        self.connection(handle).map(Connection::phase)
+    }
+
+    /// Which version a connection speaks; `None` while that isn't certain.
+    #[must_use]
+    pub fn version(&self, handle: Handle) -> Option<Version> {
+        self.connection(handle).map(|_| Version::V1)
+    }
+
+    /// What happened on a connection so far.
+    #[must_use]
+    pub fn connection_stats(&self, handle: Handle) -> Option<Stats> {
+        self.connection(handle).map(Connection::stats)
+    }
+
+    /// What a connection knows of its path; `None` if it doesn't measure.
+    #[must_use]
+    pub fn path(&self, handle: Handle) -> Option<Path> {
+        self.connection(handle).and_then(Connection::path)
+    }
+
+    /// How many messages were written to a connection and not yet acknowledged.
+    #[must_use]
+    pub fn pending(&self, handle: Handle) -> Option<usize> {
+        self.connection(handle).map(Connection::unsent_or_unacked)
+    }
+
+    /// Why a connection is over; `None` while it isn't.
+    #[must_use]
+    pub fn end_reason(&self, handle: Handle) -> Option<EndReason> {
+        match self.phase(handle)? {
+            Phase::Lost => Some(EndReason::Silent),
+            Phase::Connecting | Phase::Open | Phase::Draining | Phase::Closed => None,
+        }
+    }
+
+    /// Our identity in version 2: what a client pins.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    /// A connection of version 1, to look at.
     #[must_use]
     pub fn connection(&self, handle: Handle) -> Option<&Connection> {
         self.connections.get(&handle).map(|entry| &entry.connection)

@@ -103,6 +103,7 @@ mod endpoint;
 mod epoch;
 #[doc(hidden)]
 pub mod fuzz;
+mod keys;
 pub mod limits;
 mod message;
 mod receive_window;
@@ -111,11 +112,13 @@ mod reordering;
 mod rtt;
 mod send_window;
 mod state;
+mod v2;
 pub mod wire;
 
-pub use config::{Acks, Config, ConfigError, Recovery, ValidConfig};
+pub use config::{Acks, Config, ConfigError, Keys, Protocol, Recovery, ValidConfig, Validation};
 pub use connection::{CloseError, Connection, Event, ReadError, Side, Stats, WriteError};
-pub use endpoint::{ConnectError, Endpoint, EndpointStats, Handle, Transmit};
+pub use endpoint::{ConnectError, EndReason, Endpoint, EndpointStats, Handle, Transmit, Version};
+pub use keys::{KEY_BYTES, PublicKey, SecretKey, Seed, SharedKey};
 pub use message::{ConnId, Message, SeqNum};
 pub use recovery::Path;
 pub use state::{Phase, TransitionTable, Trigger};

@@ -27,6 +27,15 @@ pub const ACKS_PENDING_MAX: usize = 4_096;
 /// The largest number that fits every peer's sequence number (Go's `int`).
 pub const WIRE_NUMBER_MAX: u64 = i64::MAX.unsigned_abs();
 
+/// The length of a datagram that every path of version 2 must carry.
+pub const DATAGRAM_BYTES_BASE: usize = 1_200;
+
+/// The longest datagram that UDP carries over IPv4.
+pub const UDP_BYTES_MAX: usize = 65_507;
+
+/// What version 2 writes before a message: its length.
+pub const LENGTH_BYTES_MAX: usize = 8;
+
 const _: () = assert!(
     PAYLOAD_BYTES_MAX.div_ceil(3) * 4 + ENVELOPE_BYTES_MAX <= DATAGRAM_BYTES_MAX,
     "the longest payload fits the longest datagram in base64"
