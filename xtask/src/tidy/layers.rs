@@ -63,6 +63,12 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["expect-test", "sim"],
     },
+    // Pure as well, with the only SIMD intrinsics of the workspace.
+    Layer {
+        name: "kmeans-kernels",
+        uses: &[],
+        tests_use: &["stdx"],
+    },
     // Shells: files, sockets, threads.
     Layer {
         name: "wal",
