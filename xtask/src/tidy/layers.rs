@@ -63,6 +63,17 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["expect-test", "sim"],
     },
+    Layer {
+        name: "mapreduce-core",
+        // The journal's records are values with names, to be read by people too.
+        uses: &["serde", "stdx", "thiserror"],
+        tests_use: &["serde_json"],
+    },
+    Layer {
+        name: "mapreduce-sim",
+        uses: &["mapreduce-core", "sim", "stdx"],
+        tests_use: &["mapreduce-core"],
+    },
     // Pure as well, with the only SIMD intrinsics of the workspace.
     Layer {
         name: "kmeans-kernels",

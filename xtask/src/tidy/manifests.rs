@@ -6,7 +6,11 @@ use crate::tidy::{Report, Tree};
 const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "publish"];
 /// The pure crates: what may be simulated must not read a clock.
 pub(crate) const CORES: &[&str] = &[
-    "kv-core", "lsp-core", "raft", "raft-sim", "resp", "sim", "stdx",
+    "kv-core",
+    "lsp-core",
+    "mapreduce-core",
+    "mapreduce-sim",
+    "raft", "raft-sim", "resp", "sim", "stdx",
 ];
 
 pub(crate) fn check(tree: &Tree, report: &mut Report) {
