@@ -10,7 +10,11 @@ pub(crate) const CORES: &[&str] = &[
     "lsp-core",
     "mapreduce-core",
     "mapreduce-sim",
-    "raft", "raft-sim", "resp", "sim", "stdx",
+    "raft",
+    "raft-sim",
+    "resp",
+    "sim",
+    "stdx",
 ];
 
 pub(crate) fn check(tree: &Tree, report: &mut Report) {
