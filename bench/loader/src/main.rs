@@ -40,6 +40,8 @@ enum System {
     Kontiki,
     /// `kontiki.kv.v1.Kv/Batch`, 100 operations in each call; each counts as one.
     KontikiBatch,
+    /// `kontiki.kv.v1.Kv/Pipeline`: one call a client, one operation in each message.
+    KontikiPipeline,
     /// `etcdserverpb.KV`.
     Etcd,
     /// Redis's protocol; for `fill` only.

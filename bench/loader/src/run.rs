@@ -35,7 +35,7 @@ pub async fn run(load: Load, what: What) -> Result<()> {
     let end = start + Duration::from_secs_f64(load.seconds);
     let mut clients = JoinSet::new();
     for number in 0..load.clients {
-        let client = connections[number % connections.len()].clone();
+        let client = connections[number % connections.len()].another().await?;
         clients.spawn(one_client(
             client,
             load.clone(),

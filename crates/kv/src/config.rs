@@ -44,6 +44,9 @@ pub struct Config {
     /// Commands packed into one log entry stop growing here; a larger single submission still goes
     /// through, alone. Default 1 MiB.
     pub entry_target: ByteSize,
+    /// How long commands may wait for the entry before theirs, so that entries under load become
+    /// fewer and larger. Default 1 ms; zero makes an entry of whatever is there.
+    pub entry_delay: Duration,
     /// Submitted commands that wait for the Raft thread, in bytes; more are refused as
     /// overloaded. Default 64 MiB.
     pub submissions_bytes_max: ByteSize,
@@ -132,6 +135,7 @@ impl Default for Config {
             checkpoint_log: ByteSize::mib(256),
             raft: raft::Config::default(),
             entry_target: ByteSize::mib(1),
+            entry_delay: Duration::from_millis(1),
             submissions_bytes_max: ByteSize::mib(64),
             submissions_max: 65_536,
             received_bytes_max: ByteSize::mib(256),

@@ -9,6 +9,7 @@ mod deadline;
 mod fuzz;
 mod health;
 mod kv_service;
+mod pipeline;
 mod stats;
 mod status;
 
@@ -22,7 +23,7 @@ use kv_proto::admin::v1::admin_server::AdminServer;
 use kv_proto::kv::v1::kv_server::KvServer;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -78,9 +79,16 @@ pub async fn serve(
         .build_v1()
         .map_err(GrpcError::Reflection)?;
     let (reporter, health) = tonic_health::server::health_reporter();
+    let (closing, is_closing) = watch::channel(false);
+    let shutdown = async {
+        shutdown.await;
+        // Calls that would never end by themselves end now.
+        closing.send_replace(true);
+    };
     let kv = kv_service::KvService {
         handle: handle.clone(),
         stats: metrics.0,
+        closing: is_closing,
     };
     let kv = KvServer::new(kv)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)

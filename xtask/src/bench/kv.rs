@@ -28,6 +28,7 @@ enum Load {
     Set,
     SetPipelined,
     GrpcPut,
+    GrpcPipeline,
     GrpcBatch,
 }
 
@@ -38,9 +39,11 @@ impl Load {
         match system {
             System::Redis => Self::RESP.to_vec(),
             System::Etcd3 => vec![Self::GrpcPut],
-            System::Kontiki1 | System::Kontiki3 => {
-                [&Self::RESP[..], &[Self::GrpcPut, Self::GrpcBatch]].concat()
-            }
+            System::Kontiki1 | System::Kontiki3 => [
+                &Self::RESP[..],
+                &[Self::GrpcPut, Self::GrpcPipeline, Self::GrpcBatch],
+            ]
+            .concat(),
         }
     }
 
@@ -51,7 +54,7 @@ impl Load {
             Self::GetPipelined => ("get", PIPELINE, 2_500_000),
             Self::Set => ("set", 1, 200_000),
             Self::SetPipelined => ("set", PIPELINE, 1_500_000),
-            Self::GrpcPut | Self::GrpcBatch => return None,
+            Self::GrpcPut | Self::GrpcPipeline | Self::GrpcBatch => return None,
         };
         let requests = if quick { requests / 5 } else { requests };
         let (clients, keys, value_bytes) = (CLIENTS, KEYS, VALUE_BYTES);
@@ -177,6 +180,7 @@ fn measure(tools: &Tools, running: &Running, load: Load, quick: bool) -> Result<
     let system = match (running.system, load) {
         (System::Etcd3, _) => "etcd",
         (_, Load::GrpcBatch) => "kontiki-batch",
+        (_, Load::GrpcPipeline) => "kontiki-pipeline",
         _ => "kontiki",
     };
     let grpc = running.grpc.as_deref().context("the system speaks gRPC")?;

@@ -49,10 +49,8 @@ impl Server {
             }
         }
         let status = server.child.wait()?;
-        bail!(
-            "ended before it was ready ({status}): see {}",
-            log.display()
-        );
+        let said = fs::read_to_string(log).unwrap_or_default();
+        bail!("ended before it was ready ({status}): {}", said.trim());
     }
 
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
@@ -70,18 +68,30 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Children first, or they would be orphans.
-        for pid in children(self.child.id()) {
-            if let Err(error) = Command::new("kill").args(["-9", &pid.to_string()]).status() {
-                eprintln!("warning: cannot kill process {pid}: {error}");
-            }
-        }
-        // Failing means that it has ended already.
+        let children = children(self.child.id());
+        // The parent first: it might start again what it misses. Failing means that it has
+        // ended already.
         if self.child.kill().is_ok() && self.child.wait().is_err() {
             eprintln!(
                 "warning: process {} could not be waited for",
                 self.child.id()
             );
+        }
+        for pid in &children {
+            if Path::new(&format!("/proc/{pid}")).exists()
+                && let Err(error) = Command::new("kill").args(["-9", &pid.to_string()]).output()
+            {
+                eprintln!("warning: cannot kill process {pid}: {error}");
+            }
+        }
+        // Their ports are free when they are gone.
+        let gone = wait_until("killed processes", || {
+            Ok(children
+                .iter()
+                .all(|pid| !Path::new(&format!("/proc/{pid}/fd/0")).exists()))
+        });
+        if let Err(error) = gone {
+            eprintln!("warning: {error:#}");
         }
     }
 }

@@ -32,7 +32,7 @@ impl Row {
         peer: &str,
         aim: f64,
     ) -> Self {
-        let ratio = pair.0.zip(pair.1).map(|(kontiki, peer)| kontiki / peer);
+        let ratio = ratio(pair);
         Self {
             what: what.to_owned(),
             kontiki: pair.0,
@@ -52,7 +52,7 @@ impl Row {
         peer: &str,
         unit: &str,
     ) -> Self {
-        let ratio = pair.0.zip(pair.1).map(|(kontiki, peer)| kontiki / peer);
+        let ratio = ratio(pair);
         Self {
             unit: unit.to_owned(),
             aim: "<= 1.0 x".to_owned(),
@@ -150,6 +150,12 @@ fn replace_section(document: &str, title: &str, section: &str) -> String {
         text.push_str(&document[end..]);
     }
     text
+}
+
+/// Kontiki divided by the peer; nothing where the peer needed none at all.
+fn ratio((kontiki, peer): (Option<f64>, Option<f64>)) -> Option<f64> {
+    let peer = peer.filter(|peer| *peer > 0.0)?;
+    Some(kontiki? / peer)
 }
 
 /// Digits that mean something: 412,345 but 3.21.

@@ -12,15 +12,18 @@ use kv_core::{
 use kv_proto::kv::v1 as pb;
 use pb::operation::Operation;
 use pb::operation_result::Result as OperationResult;
-use tonic::{Request, Response, Status};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::deadline::within;
+use super::pipeline;
 use super::stats::{GrpcStats, Method};
 use super::status;
 use crate::node::Handle;
 
 /// Operations of one batch.
-const OPERATIONS_MAX: usize = 10_000;
+pub(super) const OPERATIONS_MAX: usize = 10_000;
 
 /// Entries of one page, and bytes after which a page ends early: clients refuse messages of more
 /// than 4 MiB unless told otherwise.
@@ -28,10 +31,12 @@ const PAGE_ENTRIES_MAX: usize = 1_000;
 const PAGE_BYTES_AIM: usize = 1 << 20;
 
 /// Serves keys and values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct KvService {
     pub(super) handle: Handle,
     pub(super) stats: Arc<GrpcStats>,
+    /// The door is closing: calls must come to an end.
+    pub(super) closing: watch::Receiver<bool>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -110,6 +115,21 @@ impl pb::kv_server::Kv for KvService {
         let answer = within(&metadata, self.run(body)).await;
         self.counted(Method::Batch, count, answer)
     }
+
+    type PipelineStream = ReceiverStream<Result<pb::BatchResponse, Status>>;
+
+    async fn pipeline(
+        &self,
+        request: Request<Streaming<pb::BatchRequest>>,
+    ) -> Answer<Self::PipelineStream> {
+        let (answers, stream) = mpsc::channel(pipeline::ANSWERS_MAX);
+        tokio::spawn(pipeline::serve(self.clone(), request.into_inner(), answers));
+        self.counted(
+            Method::Pipeline,
+            0,
+            Ok(Response::new(ReceiverStream::new(stream))),
+        )
+    }
 }
 
 impl KvService {
@@ -120,6 +140,11 @@ impl KvService {
             status::name_leader(response.metadata_mut(), &self.handle);
         }
         answer
+    }
+
+    /// Counts operations of a pipeline, which is one call however long it lasts.
+    pub(super) fn count_pipelined(&self, operations: usize) {
+        self.stats.add_operations(operations as u64);
     }
 
     /// Runs one write.
@@ -163,7 +188,7 @@ impl KvService {
     }
 
     /// Runs a batch: neighbouring writes together, each read behind the writes before it.
-    async fn run(&self, request: pb::BatchRequest) -> Result<pb::BatchResponse, Status> {
+    pub(super) async fn run(&self, request: pb::BatchRequest) -> Result<pb::BatchResponse, Status> {
         let operations = request.operations;
         if operations.len() > OPERATIONS_MAX {
             return Err(Status::invalid_argument(format!(

@@ -12,10 +12,11 @@ pub(crate) enum Method {
     CompareAndSet,
     List,
     Batch,
+    Pipeline,
 }
 
 impl Method {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Put,
         Self::Get,
         Self::Append,
@@ -23,6 +24,7 @@ impl Method {
         Self::CompareAndSet,
         Self::List,
         Self::Batch,
+        Self::Pipeline,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Method {
             Self::CompareAndSet => "compare_and_set",
             Self::List => "list",
             Self::Batch => "batch",
+            Self::Pipeline => "pipeline",
         }
     }
 }
@@ -54,6 +57,11 @@ impl GrpcStats {
         if failed {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts operations of a call that was counted when it began.
+    pub(crate) fn add_operations(&self, operations: u64) {
+        self.operations.fetch_add(operations, Ordering::Relaxed);
     }
 
     pub(crate) fn calls(&self, method: Method) -> u64 {

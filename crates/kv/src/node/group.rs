@@ -21,6 +21,18 @@ const MARK_BYTES: u64 = 1 << 20;
 /// The least time between two proposals of a tick.
 const TICK_PAUSE: core::time::Duration = core::time::Duration::from_millis(5);
 
+/// Submissions of so many bytes are worth an entry of their own at once.
+const HELD_BYTES_MAX: usize = 64 << 10;
+
+/// Submissions that wait until the entry before theirs is applied.
+#[derive(Default)]
+struct Held {
+    submissions: Vec<Submission>,
+    bytes: usize,
+    /// When the first of them has waited long enough.
+    due: Option<Instant>,
+}
+
 /// An entry of this node that isn't applied yet.
 struct Proposal {
     index: LogIndex,
@@ -43,6 +55,7 @@ pub(crate) struct Group {
     shared: Arc<Shared>,
     /// By index.
     proposals: VecDeque<Proposal>,
+    held: Held,
     reads: BTreeMap<u64, Vec<oneshot::Sender<Result<(), ReadError>>>>,
     last_token: u64,
     changes: Vec<Change>,
@@ -70,6 +83,7 @@ impl Group {
             expiry: shared.engine.next_deadline(),
             shared,
             proposals: VecDeque::new(),
+            held: Held::default(),
             reads: BTreeMap::new(),
             last_token: 0,
             changes: Vec::new(),
@@ -87,21 +101,57 @@ impl Group {
         self.raft.role() == raft::RoleKind::Leader
     }
 
-    /// Packs submissions into as few entries as the limits allow.
+    /// Takes submissions, and packs those that may go into as few entries as the limits allow.
     pub(crate) fn propose(&mut self, now: Instant, submissions: impl Iterator<Item = Submission>) {
-        let mut waiting: Vec<(Responder, Batch)> = Vec::new();
+        for submission in submissions {
+            self.held.bytes += submission.batch.bytes().len();
+            self.held.submissions.push(submission);
+        }
+        self.release(now);
+    }
+
+    /// Proposes what is held back, unless it should wait; tells whether it did something.
+    ///
+    /// An entry costs every node a dozen wake-ups and an fsync, whatever its size. So while one is
+    /// on its way, the submissions that arrive gather, and go when it is applied: its clients
+    /// are then about to ask again, too. They never wait longer than [`Config::entry_delay`],
+    /// which bounds what this costs where the other nodes are far away.
+    ///
+    /// [`Config::entry_delay`]: crate::Config::entry_delay
+    pub(crate) fn release(&mut self, now: Instant) -> bool {
+        if self.held.submissions.is_empty() {
+            return false;
+        }
+        let refuse = !self.is_leader() || self.transferring;
+        if !refuse && !self.proposals.is_empty() && self.held.bytes < HELD_BYTES_MAX {
+            let delay = self.shared.config.entry_delay;
+            if now < *self.held.due.get_or_insert_with(|| now.after(delay)) {
+                return false;
+            }
+        }
+        let held = core::mem::take(&mut self.held);
+        if refuse {
+            let leader = self.other_leader();
+            for Submission {
+                batch, responder, ..
+            } in held.submissions
+            {
+                responder.not_leader(ExecuteError::NoLeader { leader }, batch);
+            }
+        } else {
+            self.pack(now, held.submissions);
+        }
+        true
+    }
+
+    fn pack(&mut self, now: Instant, submissions: Vec<Submission>) {
+        let mut waiting: Vec<(Responder, Batch)> = Vec::with_capacity(submissions.len());
         let mut bytes = 0;
         let target = self.shared.config.entry_target.as_usize();
-        let refuse = !self.is_leader() || self.transferring;
         for Submission {
             batch, responder, ..
         } in submissions
         {
-            if refuse {
-                let leader = self.other_leader();
-                responder.not_leader(ExecuteError::NoLeader { leader }, batch);
-                continue;
-            }
             if bytes > 0 && bytes + batch.bytes().len() > target {
                 self.propose_entry(now, &mut waiting, bytes);
                 bytes = 0;
@@ -289,11 +339,12 @@ impl Group {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.proposals.front().map(|proposal| proposal.deadline)
+        let proposal = self.proposals.front().map(|proposal| proposal.deadline);
+        [proposal, self.held.due].into_iter().flatten().min()
     }
 
     pub(crate) fn has_proposals(&self) -> bool {
-        !self.proposals.is_empty()
+        !self.proposals.is_empty() || !self.held.submissions.is_empty()
     }
 
     /// Confirms reads, all with one question to the quorum.
@@ -436,6 +487,10 @@ impl Group {
     pub(crate) fn abandon(&mut self) {
         for proposal in self.proposals.drain(..) {
             proposal.answer_all(ExecuteError::Unknown);
+        }
+        for held in core::mem::take(&mut self.held).submissions {
+            let error = ExecuteError::NoLeader { leader: None };
+            held.responder.not_leader(error, held.batch);
         }
         for (_, waiting) in core::mem::take(&mut self.reads) {
             answer_reads(waiting, Err(ReadError::ShuttingDown));

@@ -286,6 +286,7 @@ impl Worker {
             // Applying before sending: readers here then rarely find themselves behind.
             for (position, group) in groups.iter_mut().enumerate() {
                 busy |= self.apply(group)?;
+                busy |= group.release(now);
                 self.publish(position, group);
             }
             self.send(&mut groups);

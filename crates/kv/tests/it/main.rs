@@ -6,9 +6,11 @@
 mod cluster;
 mod differential;
 mod doors;
+mod gathering;
 mod grpc;
 mod http;
 mod members;
+mod pipeline;
 mod resp_clients;
 mod resp_raw;
 mod resp_transcript;
