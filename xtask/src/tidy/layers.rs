@@ -169,6 +169,23 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["expect-test", "stdx", "tempfile"],
     },
+    Layer {
+        name: "lsp",
+        uses: &[
+            "bytes",
+            "lsp-core",
+            "parking_lot",
+            "quinn-udp",
+            "rustix",
+            "socket2",
+            "stdx",
+            "thiserror",
+            "tokio",
+            "tracing",
+        ],
+        // The tests' own peer writes LSP's JSON by hand.
+        tests_use: &["base64", "serde_json"],
+    },
     // Beside them: every decoder of bytes from outside, for the fuzzer.
     Layer {
         name: "fuzz-bodies",
