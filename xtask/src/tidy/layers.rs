@@ -80,6 +80,12 @@ const LAYERS: &[Layer] = &[
         uses: &[],
         tests_use: &["stdx"],
     },
+    Layer {
+        // Pure, but for measuring the kernels' speed with a clock.
+        name: "miner-kernels",
+        uses: &["thiserror"],
+        tests_use: &["sha2", "stdx"],
+    },
     // Shells: files, sockets, threads.
     Layer {
         name: "wal",
