@@ -112,7 +112,7 @@ impl Client {
                 pipe.run(Kind::Put(kontiki::PutRequest {
                     key,
                     value,
-                    expiry: None,
+                    ..kontiki::PutRequest::default()
                 }))
                 .await?;
             }
@@ -122,7 +122,7 @@ impl Client {
                     .put(kontiki::PutRequest {
                         key,
                         value,
-                        expiry: None,
+                        ..kontiki::PutRequest::default()
                         return_version: false,
                     })
                     .await?;
@@ -141,7 +141,7 @@ impl Client {
                     let put = kontiki::PutRequest {
                         key,
                         value: value.clone().into(),
-                        expiry: None,
+                        ..kontiki::PutRequest::default()
                         return_version: false,
                     };
                     kontiki::Operation {

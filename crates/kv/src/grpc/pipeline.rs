@@ -53,15 +53,16 @@ pub(super) async fn serve(
     let mut closing = service.closing.clone();
     let mut pending: Option<Next> = None;
     loop {
-        let next = match pending.take() {
-            Some(next) => next,
-            None => tokio::select! {
+        let next = if let Some(next) = pending.take() {
+            next
+        } else {
+            tokio::select! {
                 next = poll_fn(|context| Pin::new(&mut requests).poll_next(context)) => next,
                 _ = closing.wait_for(|closing| *closing) => Some(Err(Status::unavailable(
                     "the node is shutting down; unanswered batches were not executed",
                 ))),
                 () = answers.closed() => None,
-            },
+            }
         };
         let first = match next {
             Some(Ok(first)) => first,

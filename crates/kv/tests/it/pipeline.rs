@@ -64,7 +64,7 @@ fn put(key: &'static str, value: &'static str) -> Operation {
     Operation::Put(pb::PutRequest {
         key: key.into(),
         value: value.into(),
-        expiry: None,
+        ..pb::PutRequest::default()
     })
 }
 
