@@ -123,7 +123,6 @@ impl Client {
                         key,
                         value,
                         ..kontiki::PutRequest::default()
-                        return_version: false,
                     })
                     .await?;
             }
@@ -142,7 +141,6 @@ impl Client {
                         key,
                         value: value.clone().into(),
                         ..kontiki::PutRequest::default()
-                        return_version: false,
                     };
                     kontiki::Operation {
                         operation: Some(Kind::Put(put)),

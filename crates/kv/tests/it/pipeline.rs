@@ -52,9 +52,10 @@ fn show(result: pb::OperationResult) -> String {
     match result.result.unwrap() {
         OperationResult::Put(_) => "put".to_owned(),
         OperationResult::Append(append) => append.length.to_string(),
-        OperationResult::Get(get) => get.value.map_or("none".to_owned(), |value| {
-            String::from_utf8(value.value.to_vec()).unwrap()
-        }),
+        OperationResult::Get(get) => match get.value {
+            Some(value) => String::from_utf8(value.value.to_vec()).unwrap(),
+            None => "none".to_owned(),
+        },
         OperationResult::Failure(failure) => failure.message,
         other => format!("{other:?}"),
     }
