@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsp_core::{ConnId, Endpoint, Handle, Phase};
+use lsp_core::{ConnId, EndReason, Endpoint, Handle, Phase};
 
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::{BindError, CloseError, ConnectError, ReadError, WriteError};
-use crate::shared::{Shared, Stats, random_isn};
+use crate::shared::{Ended, Shared, Stats, random_isn, random_seed};
 use crate::socket::Socket;
 
 /// A connection to a server.
@@ -36,7 +36,10 @@ impl Client {
         let local = unspecified(remote);
         let socket = Socket::bind(local, config.socket_buffer_bytes)
             .map_err(|source| BindError::Socket { local, source })?;
-        let shared = Shared::new(Endpoint::client(core), socket.local());
+        let shared = Shared::new(
+            Endpoint::client_seeded(core, &random_seed()?),
+            socket.local(),
+        );
         let now = shared.clock.now();
         let handle = shared.lock().endpoint.connect(now, remote, random_isn()?)?;
         Driver::spawn(Arc::clone(&shared), socket);
@@ -62,8 +65,8 @@ impl Client {
                 if let Some(peer) = state.peers.get(&self.handle) {
                     return Ok(peer.id);
                 }
-                let connection = state.endpoint.connection(self.handle);
-                if connection.is_none_or(|connection| connection.phase() == Phase::Lost) {
+                let phase = state.endpoint.phase(self.handle);
+                if phase.is_none_or(Phase::is_over) {
                     let remote = self.remote;
                     return Err(ConnectError::NoAnswer { remote });
                 }
@@ -120,20 +123,26 @@ impl Client {
         if state.closing {
             return Some(Err(ReadError::Closed));
         }
-        let withheld = state.is_withholding(self.handle);
-        match state.endpoint.read(self.handle) {
-            Ok(Some(payload)) => {
-                if withheld && !state.is_withholding(self.handle) {
+        match state.read(self.handle) {
+            (Ok(Some(payload)), owes) => {
+                if owes {
                     self.shared.ask_driver(state);
                 }
                 Some(Ok(payload))
             }
-            Ok(None) => state
+            (Ok(None), _) => state
                 .failure
                 .as_ref()
                 .map(|error| Err(ReadError::Socket(Arc::clone(error)))),
-            // The core forgets a connection whose loss was read; it stays lost.
-            Err(_) => Some(Err(ReadError::Lost)),
+            (Err(Ended { reason }), _) => {
+                // The core forgets a connection whose end was read; here it stays.
+                let reason = reason.unwrap_or(EndReason::Silent);
+                let reason = *state.reason.get_or_insert(reason);
+                Some(Err(match reason {
+                    EndReason::PeerClosed => ReadError::ClosedByPeer,
+                    EndReason::Silent | EndReason::Reset | EndReason::Violation => ReadError::Lost,
+                }))
+            }
         }
     }
 
@@ -155,9 +164,8 @@ impl Client {
     pub async fn close(&self) -> Result<(), CloseError> {
         {
             let mut state = self.shared.lock();
-            let connection = state.endpoint.connection(self.handle);
-            let lost = connection.is_none_or(|connection| connection.phase() == Phase::Lost);
-            if lost && !state.closing {
+            let phase = state.endpoint.phase(self.handle);
+            if phase.is_none_or(Phase::is_over) && !state.closing {
                 state.undelivered = 1;
             }
         }

@@ -55,6 +55,10 @@ pub enum ReadError {
     /// This end closed the connection.
     #[error("connection is closed")]
     Closed,
+    /// The other end closed it, and everything that it sent was read. Only version 2 tells;
+    /// in version 1 an end that closes falls silent.
+    #[error("connection was closed by the other end")]
+    ClosedByPeer,
     /// The other end is gone, and everything that it sent was read.
     #[error("connection was lost")]
     Lost,
@@ -69,6 +73,10 @@ pub enum ConnError {
     /// The server closed it.
     #[error("connection is closed")]
     Closed,
+    /// The client closed it, and everything that it sent was read. Only version 2 tells;
+    /// in version 1 an end that closes falls silent.
+    #[error("connection was closed by the other end")]
+    ClosedByPeer,
     /// The client is gone, and everything that it sent was read.
     #[error("connection was lost")]
     Lost,

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsp_core::{ConnId, Endpoint, EndpointStats};
+use lsp_core::{ConnId, Endpoint, EndpointStats, PublicKey};
 
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::{BindError, CloseError, ConnError, ServerClosed, WriteError};
-use crate::shared::{Found, Shared, Stats};
+use crate::shared::{Found, Shared, Stats, random_seed};
 use crate::socket::Socket;
 
 /// What a server reads: of which connection, and a message or how the connection ended.
@@ -42,7 +42,10 @@ impl Server {
         let core = config.validate()?;
         let socket = Socket::bind(local, config.socket_buffer_bytes)
             .map_err(|source| BindError::Socket { local, source })?;
-        let shared = Shared::new(Endpoint::server(core), socket.local());
+        let shared = Shared::new(
+            Endpoint::server_seeded(core, &random_seed()?),
+            socket.local(),
+        );
         Driver::spawn(Arc::clone(&shared), socket);
         Ok(Self { shared })
     }
@@ -51,6 +54,12 @@ impl Server {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local
+    }
+
+    /// The server's identity in version 2: what a client pins.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.shared.lock().endpoint.public_key()
     }
 
     /// The next message of any connection, or how one ended; waits for it.

@@ -10,7 +10,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsp_core::{ConnId, Endpoint, EndpointStats, Event, Handle, Path, SeqNum};
+use lsp_core::{
+    ConnId, EndReason, Endpoint, EndpointStats, Event, Handle, KEY_BYTES, Path, ReadError, Seed,
+    SeqNum, Version,
+};
 use parking_lot::{Mutex, MutexGuard};
 use stdx::Instant;
 use tokio::sync::Notify;
@@ -18,9 +21,11 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::error::{BindError, ConnError, WriteError};
 
-/// A view for people and metrics.
+/// A view of one connection for people and metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Stats {
+    /// Which version it speaks; `None` while that isn't certain.
+    pub version: Option<Version>,
     /// What arrived and what was dropped on the socket.
     pub endpoint: EndpointStats,
     /// What was sent and received on the connection.
@@ -169,6 +174,8 @@ pub(crate) struct State {
     /// Whether the driver has ended.
     pub(crate) over: bool,
     pub(crate) failure: Option<Arc<io::Error>>,
+    /// Why a client's connection ended, once that was read.
+    pub(crate) reason: Option<EndReason>,
 }
 
 /// What this crate knows of a connection.
@@ -181,6 +188,12 @@ pub(crate) struct Peer {
     closing: bool,
     /// Whom to wake when there is room to write, if anybody waits.
     room: Option<Arc<Notify>>,
+}
+
+/// A connection that has nothing more to read, and why if the core still knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) reason: Option<EndReason>,
 }
 
 /// What a read of a server finds.
@@ -206,6 +219,7 @@ impl State {
             undelivered: 0,
             over: false,
             failure: None,
+            reason: None,
         }
     }
 
@@ -225,10 +239,9 @@ impl State {
     }
 
     fn on_connected(&mut self, handle: Handle) -> bool {
-        let Some(connection) = self.endpoint.connection(handle) else {
+        let Some(id) = self.endpoint.id(handle) else {
             return false;
         };
-        let id = connection.id();
         self.ids.insert(id, handle);
         let peer = Peer {
             id,
@@ -300,28 +313,42 @@ impl State {
                 continue;
             };
             let id = *id;
-            let withheld = self.is_withholding(handle);
-            match self.endpoint.read(handle) {
+            let (outcome, owes) = self.read(handle);
+            match outcome {
                 Ok(Some(payload)) => {
                     self.ready.push_back(handle);
-                    let released = withheld && !self.is_withholding(handle);
-                    return Found::Message(id, payload, released);
+                    return Found::Message(id, payload, owes);
                 }
                 Ok(None) => {
                     if let Some(peer) = self.peers.get_mut(&handle) {
                         peer.ready = false;
                     }
                 }
-                Err(_lost) => {
+                Err(Ended { reason }) => {
                     self.forget(handle);
-                    return Found::End(id, ConnError::Lost);
+                    let end = match reason {
+                        Some(EndReason::PeerClosed) => ConnError::ClosedByPeer,
+                        _ => ConnError::Lost,
+                    };
+                    return Found::End(id, end);
                 }
             }
         }
         Found::Nothing
     }
 
-    pub(crate) fn is_withholding(&self, handle: Handle) -> bool {
+    /// Reads from the core; also whether that gave it something to send.
+    pub(crate) fn read(&mut self, handle: Handle) -> (Result<Option<Bytes>, Ended>, bool) {
+        let withheld = self.is_withholding(handle);
+        // The core forgets why when it is told that the end was read.
+        let reason = self.endpoint.end_reason(handle);
+        let outcome = self.endpoint.read(handle);
+        let owes = withheld && !self.is_withholding(handle);
+        let ended = |_: ReadError| Ended { reason };
+        (outcome.map_err(ended), owes)
+    }
+
+    fn is_withholding(&self, handle: Handle) -> bool {
         self.endpoint
             .connection(handle)
             .is_some_and(lsp_core::Connection::is_withholding)
@@ -356,7 +383,7 @@ impl State {
         self.notices.clear();
         let endpoint = &self.endpoint;
         self.peers
-            .retain(|&handle, _| endpoint.connection(handle).is_some());
+            .retain(|&handle, _| endpoint.phase(handle).is_some());
         let peers = &self.peers;
         self.ids.retain(|_, handle| peers.contains_key(handle));
     }
@@ -378,7 +405,7 @@ impl State {
         self.notices.push_back((id, ConnError::Closed));
         // It is open, or lost and not read out; both can be closed.
         let _closes = self.endpoint.close(now, handle);
-        if self.endpoint.connection(handle).is_none() {
+        if self.endpoint.phase(handle).is_none() {
             self.forget(handle);
         }
         true
@@ -391,11 +418,11 @@ impl State {
     }
 
     pub(crate) fn stats(&self, handle: Handle) -> Option<Stats> {
-        let connection = self.endpoint.connection(handle)?;
         Some(Stats {
+            version: self.endpoint.version(handle),
             endpoint: self.endpoint.stats(),
-            connection: connection.stats(),
-            path: connection.path(),
+            connection: self.endpoint.connection_stats(handle)?,
+            path: self.endpoint.path(handle),
         })
     }
 }
@@ -420,6 +447,13 @@ pub(crate) fn random_isn() -> Result<SeqNum, BindError> {
     // Half of what an `int` of 32 bits holds: an end that has no more can count on.
     let number = u32::from_le_bytes(bytes) >> 2;
     Ok(SeqNum::new(u64::from(number) + 1))
+}
+
+/// The system's randomness, from which an endpoint draws its own.
+pub(crate) fn random_seed() -> Result<Seed, BindError> {
+    let mut bytes = [0; KEY_BYTES];
+    fill_random(&mut bytes)?;
+    Ok(Seed::new(bytes))
 }
 
 fn fill_random(buffer: &mut [u8]) -> Result<(), BindError> {
