@@ -17,6 +17,7 @@ use crate::sh;
 
 mod cores;
 mod kv;
+mod mapreduce;
 mod measure;
 mod process;
 mod report;
@@ -28,6 +29,8 @@ mod systems;
 enum Bench {
     /// The database beside Redis and etcd.
     Kv,
+    /// MapReduce beside DuckDB, Polars, Spark and GNU sort.
+    Mapreduce,
     /// The consensus core beside raft-rs and openraft.
     Raft,
 }
@@ -47,6 +50,9 @@ pub(crate) struct BenchArgs {
     /// Only these systems.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<systems::System>,
+    /// Only these parts of `mapreduce`.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    parts: Vec<mapreduce::Part>,
     /// Leave out the row that restarts a cluster with a log of 1 GB.
     #[arg(long)]
     no_restart: bool,
@@ -62,6 +68,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     let table = match args.bench {
         Bench::Kv => kv::run(args)?,
+        Bench::Mapreduce => mapreduce::run(args)?,
         Bench::Raft => cores::run(args)?,
     };
     print!("{}", table.markdown());

@@ -162,7 +162,9 @@ const LAYERS: &[Layer] = &[
         uses: &[
             "crc32c",
             "flate2",
+            "foldhash",
             "glob",
+            "hashbrown",
             "lz4_flex",
             "memchr",
             "regex",
@@ -196,7 +198,16 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "fuzz-bodies",
         uses: &[
-            "bytes", "kv", "kv-core", "kv-proto", "lsp-core", "prost", "raft", "resp", "stdx",
+            "bytes",
+            "kv",
+            "kv-core",
+            "kv-proto",
+            "lsp-core",
+            "mapreduce-data",
+            "prost",
+            "raft",
+            "resp",
+            "stdx",
             "wal",
         ],
         tests_use: &[],

@@ -1,0 +1,11 @@
+//! The data path as a whole: jobs give the result of a plain computation whatever the splits, the
+//! threads and the memory; damage and failures are typed errors; programs are no trouble.
+#![cfg(test)]
+
+mod damage;
+mod inputs;
+mod jobs;
+mod memory;
+mod native;
+mod streaming;
+mod world;
