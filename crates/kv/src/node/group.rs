@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::node::clock;
 use crate::node::error::{AdminError, ExecuteError, ReadError};
 use crate::node::handle::Shared;
-use crate::node::inbox::{Admin, Reader};
+use crate::node::inbox::{Admin, GATHERED_BYTES_MAX, Reader};
 use crate::node::submission::{Responder, Submission};
 
 /// Applied bytes between two marks of [`Group::marks`].
@@ -21,8 +21,8 @@ const MARK_BYTES: u64 = 1 << 20;
 /// The least time between two proposals of a tick.
 const TICK_PAUSE: core::time::Duration = core::time::Duration::from_millis(5);
 
-/// Submissions of so many bytes are worth an entry of their own at once.
-const HELD_BYTES_MAX: usize = 64 << 10;
+/// How long an entry waits for those who were just answered and are likely to ask again.
+const RETURN_WAIT: core::time::Duration = core::time::Duration::from_micros(200);
 
 /// Submissions that wait until the entry before theirs is applied.
 #[derive(Default)]
@@ -56,6 +56,10 @@ pub(crate) struct Group {
     /// By index.
     proposals: VecDeque<Proposal>,
     held: Held,
+    /// So many submissions are expected until then.
+    expected: Option<(usize, Instant)>,
+    /// Submissions answered since it was last looked at.
+    answered: usize,
     reads: BTreeMap<u64, Vec<oneshot::Sender<Result<(), ReadError>>>>,
     last_token: u64,
     changes: Vec<Change>,
@@ -84,6 +88,8 @@ impl Group {
             shared,
             proposals: VecDeque::new(),
             held: Held::default(),
+            expected: None,
+            answered: 0,
             reads: BTreeMap::new(),
             last_token: 0,
             changes: Vec::new(),
@@ -119,16 +125,18 @@ impl Group {
     ///
     /// [`Config::entry_delay`]: crate::Config::entry_delay
     pub(crate) fn release(&mut self, now: Instant) -> bool {
+        self.expected = self.expected.filter(|(_, until)| now < *until);
         if self.held.submissions.is_empty() {
             return false;
         }
         let refuse = !self.is_leader() || self.transferring;
-        if !refuse && !self.proposals.is_empty() && self.held.bytes < HELD_BYTES_MAX {
+        if self.enough(now) > 0 && self.held.bytes < GATHERED_BYTES_MAX {
             let delay = self.shared.config.entry_delay;
             if now < *self.held.due.get_or_insert_with(|| now.after(delay)) {
                 return false;
             }
         }
+        self.expected = None;
         let held = core::mem::take(&mut self.held);
         if refuse {
             let leader = self.other_leader();
@@ -142,6 +150,21 @@ impl Group {
             self.pack(now, held.submissions);
         }
         true
+    }
+
+    /// How many more submissions are worth an entry now.
+    pub(crate) fn enough(&self, now: Instant) -> usize {
+        if !self.is_leader() || self.transferring {
+            0
+        } else if !self.proposals.is_empty() {
+            usize::MAX
+        } else {
+            let (count, _) = self
+                .expected
+                .filter(|(_, until)| now < *until)
+                .unwrap_or_default();
+            count.saturating_sub(self.held.submissions.len())
+        }
     }
 
     fn pack(&mut self, now: Instant, submissions: Vec<Submission>) {
@@ -248,6 +271,7 @@ impl Group {
             self.apply_entry(&entry)?;
         }
         self.raft.on_applied(last);
+        self.expect_return();
         if self
             .marks
             .back()
@@ -260,6 +284,15 @@ impl Group {
         metrics.applied.increment(count as u64);
         metrics.apply_seconds.record(began.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    /// Clients who wait for each answer before they ask again come back all at once.
+    fn expect_return(&mut self) {
+        let answered = core::mem::take(&mut self.answered);
+        if answered > 1 && self.proposals.is_empty() {
+            let until = clock::now().after(RETURN_WAIT);
+            self.expected = Some((answered + self.held.submissions.len(), until));
+        }
     }
 
     fn apply_entry(&mut self, entry: &Entry) -> Result<(), engine::EngineError> {
@@ -296,6 +329,7 @@ impl Group {
         let mut replies = Vec::with_capacity(count);
         engine.apply(entry.index, entry.term, payload, Some(&mut replies))?;
         assert_eq!(replies.len(), count, "the engine answers every command");
+        self.answered += proposal.parts.len();
         proposal.answer(replies);
         Ok(())
     }
@@ -340,7 +374,11 @@ impl Group {
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let proposal = self.proposals.front().map(|proposal| proposal.deadline);
-        [proposal, self.held.due].into_iter().flatten().min()
+        let returned = self.expected.map(|(_, until)| until);
+        [proposal, self.held.due, returned]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn has_proposals(&self) -> bool {

@@ -114,8 +114,29 @@ struct State {
     message_bytes: usize,
     /// The worker sleeps and wants the bell.
     asleep: bool,
+    /// Fewer submissions than these, if they are few bytes, need not wake it.
+    enough: usize,
     closed: bool,
 }
+
+impl State {
+    /// Something is there that the worker should look at now.
+    fn is_urgent(&self) -> bool {
+        let Drained {
+            controls,
+            messages,
+            readers,
+            submissions,
+        } = &self.waiting;
+        let gathering =
+            submissions.len() < self.enough && self.submission_bytes < GATHERED_BYTES_MAX;
+        !(controls.is_empty() && messages.is_empty() && readers.is_empty())
+            || !(submissions.is_empty() || gathering)
+    }
+}
+
+/// Submissions of so many bytes are worth an entry of their own at once.
+pub(crate) const GATHERED_BYTES_MAX: usize = 64 << 10;
 
 /// The worker's entrance.
 #[derive(Debug)]
@@ -205,14 +226,17 @@ impl Inbox {
 
     /// Waits until something is there or `timeout` has passed, then takes everything.
     ///
-    /// `drained` must be empty; its buffers become the inbox's.
-    pub(crate) fn take(&self, timeout: Option<Duration>, drained: &mut Drained) {
+    /// Submissions alone don't wake the worker until they are `enough` or many bytes: it could do
+    /// nothing with them yet, and to be woken for each costs more than they do. `drained` must
+    /// be empty; its buffers become the inbox's.
+    pub(crate) fn take(&self, timeout: Option<Duration>, enough: usize, drained: &mut Drained) {
         debug_assert!(
             drained.is_empty(),
             "what was taken before must be dealt with"
         );
         let mut state = self.state.lock();
-        if state.waiting.is_empty() && !state.closed && timeout != Some(Duration::ZERO) {
+        state.enough = enough;
+        if !state.is_urgent() && !state.closed && timeout != Some(Duration::ZERO) {
             state.asleep = true;
             match timeout {
                 // A spurious wake-up only makes the worker look once more.
@@ -230,9 +254,9 @@ impl Inbox {
 
     /// Wakes the worker if it sleeps: a busy one looks again by itself.
     fn ring(&self, mut state: parking_lot::MutexGuard<'_, State>) {
-        let asleep = mem::take(&mut state.asleep);
+        let wake = state.is_urgent() && mem::take(&mut state.asleep);
         drop(state);
-        if asleep {
+        if wake {
             self.bell.notify_one();
         }
     }
@@ -244,6 +268,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::node::submission::Responder;
 
     fn inbox() -> Inbox {
         Inbox::new(Limits {
@@ -268,7 +293,7 @@ mod tests {
         let worker = thread::spawn(move || {
             let mut drained = Drained::default();
             while drained.is_empty() {
-                other.take(None, &mut drained);
+                other.take(None, 1, &mut drained);
             }
             drained.messages.len()
         });
@@ -277,12 +302,44 @@ mod tests {
     }
 
     #[test]
+    fn a_patient_worker_takes_submissions_with_what_else_arrives() {
+        let inbox = Arc::new(inbox());
+        let submit = || {
+            let (answer, answered) = oneshot::channel();
+            let submission = Submission {
+                group: GroupId::new(1),
+                batch: kv_core::Batch::new(),
+                responder: Responder::Local { answer },
+            };
+            assert!(inbox.submit(submission).is_ok());
+            answered
+        };
+        let other = Arc::clone(&inbox);
+        let worker = thread::spawn(move || {
+            let mut drained = Drained::default();
+            let (mut rounds, mut seen) = (0, (0, 0));
+            while seen.1 == 0 {
+                other.take(None, 3, &mut drained);
+                rounds += 1;
+                seen = (seen.0 + drained.submissions.len(), drained.messages.len());
+                drained.submissions.clear();
+            }
+            (rounds, seen)
+        });
+        let _answers = [submit(), submit()];
+        assert!(inbox.receive(received(1)));
+        let (rounds, seen) = worker.join().unwrap();
+        assert_eq!(seen, (2, 1));
+        assert_eq!(rounds, 1, "submissions alone didn't wake it");
+    }
+
+    #[test]
     fn messages_over_the_bound_are_dropped_but_never_the_first() {
         let inbox = inbox();
         assert!(inbox.receive(received(100)));
         assert!(!inbox.receive(received(1)));
         let mut drained = Drained::default();
-        inbox.take(None, &mut drained);
+        inbox.take(None, 1, &mut drained);
         assert_eq!(drained.messages.len(), 1);
         assert!(inbox.receive(received(1)));
     }

@@ -120,8 +120,12 @@ impl Worker {
         }
         self.settle(clock::now())?;
         while !self.is_over() {
-            let timeout = self.timeout(clock::now());
-            self.shared.inbox.take(timeout, &mut drained);
+            let now = clock::now();
+            let enough = self.groups.iter().map(|group| group.enough(now)).min();
+            let enough = enough.unwrap_or(1);
+            let gather = (enough > 1).then_some(self.shared.config.entry_delay);
+            let timeout = self.timeout(now).into_iter().chain(gather).min();
+            self.shared.inbox.take(timeout, enough, &mut drained);
             if self.shared.halted.load(Ordering::Acquire) {
                 break;
             }
