@@ -19,6 +19,8 @@ const VALUE_BYTES: u32 = 64;
 const CLIENTS: u32 = 50;
 const PIPELINE: u32 = 16;
 const GRPC_CLIENTS: u32 = 256;
+/// Both Kontiki and etcd do most with few connections.
+const GRPC_CONNECTIONS: u32 = 4;
 
 /// What is measured on a system.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -186,7 +188,8 @@ fn measure(tools: &Tools, running: &Running, load: Load, quick: bool) -> Result<
     let grpc = running.grpc.as_deref().context("the system speaks gRPC")?;
     let seconds = if quick { 2 } else { 8 };
     let words = format!(
-        "put --system {system} --endpoints {grpc} --clients {GRPC_CLIENTS} --keys {KEYS} \
+        "put --system {system} --endpoints {grpc} --clients {GRPC_CLIENTS} \
+         --connections {GRPC_CONNECTIONS} --keys {KEYS} \
          --value-bytes {VALUE_BYTES} --seconds {seconds}"
     );
     let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();

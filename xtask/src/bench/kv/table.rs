@@ -3,7 +3,7 @@
 use crate::bench::kv::Load::{
     self, Get, GetPipelined, GrpcBatch, GrpcPipeline, GrpcPut, Set, SetPipelined,
 };
-use crate::bench::kv::{CLIENTS, GRPC_CLIENTS, Results, VALUE_BYTES};
+use crate::bench::kv::{CLIENTS, GRPC_CLIENTS, GRPC_CONNECTIONS, Results, VALUE_BYTES};
 use crate::bench::measure::Sample;
 use crate::bench::report::{Row, Table, median};
 use crate::bench::systems::System::{self, Etcd3, Kontiki1, Kontiki3, Redis};
@@ -237,7 +237,7 @@ fn method() -> String {
          All processes and the client share one machine, and replication goes over loopback, so no\n\
          round trip of a real network is in the figures. SET and GET are `redis-benchmark` with\n\
          {CLIENTS} connections on {VALUE_BYTES} B values and 1 M keys, at the leader. gRPC put is {GRPC_CLIENTS} clients\n\
-         over 16 connections in a closed loop at the leader, each with one operation under way, sent as a\n\
+         over {GRPC_CONNECTIONS} connections in a closed loop at the leader, each with one operation under way, sent as a\n\
          unary call, as a message of a `Pipeline` call that lasts, or in batches; etcd has unary calls only,\n\
          and starts empty, while Kontiki holds the keys already. Redis is one process without replicas (`--appendonly\n\
          yes --appendfsync always`): it promises less than the others. Processor time and memory are\n\
