@@ -31,8 +31,9 @@ use crate::reordering::Reordering;
 use crate::rtt::RttEstimator;
 use crate::send_window::{SendWindow, Sent};
 
-/// Answers in a row that seem too early, after which the path is taken to be shorter.
-const EARLY_ANSWERS_MAX: u32 = 3;
+/// Round trips in which every answer seems too early, after which the path is taken to be
+/// shorter.
+const EARLY_ROUND_TRIPS_MAX: u32 = 8;
 /// What the pacer may send at once.
 const BURST: Duration = Duration::from_millis(1);
 /// Doublings of the probe timeout.
@@ -53,8 +54,9 @@ pub(crate) struct Recovery {
     reordering: Reordering,
     /// The message sent last of those that the current Ack or `CAck` acknowledges.
     newest: Option<Sent>,
-    /// Answers in a row that came sooner than the shortest round trip.
-    early_answers: u32,
+    /// Of the answers in a row that came sooner than the shortest round trip: when the first
+    /// came, and the longest that one took.
+    early: Option<(Instant, Duration)>,
     /// When the oldest outstanding one counts as lost.
     loss_at: Option<Instant>,
     /// When the last probe was due.
@@ -79,7 +81,7 @@ impl Recovery {
             answered: None,
             reordering: Reordering::new(),
             newest: None,
-            early_answers: 0,
+            early: None,
             loss_at: None,
             probed_at: now,
             probes: 0,
@@ -156,8 +158,8 @@ impl Recovery {
         if once {
             self.rtt.update(elapsed);
         }
-        if once || possible || self.is_shorter(elapsed) {
-            self.early_answers = 0;
+        if once || possible || self.is_shorter(now, elapsed) {
+            self.early = None;
             self.answered = self.answered.max(Some(sent.order));
         }
         let rtt = once.then_some(elapsed);
@@ -166,14 +168,18 @@ impl Recovery {
 
     /// Takes an answer that came sooner after the last transmission than the shortest
     /// round trip. It is to an earlier one, or the path became shorter; and if every
-    /// message must be sent twice, no sample would ever tell. So several in a row are
-    /// believed.
-    fn is_shorter(&mut self, elapsed: Duration) -> bool {
-        self.early_answers += 1;
-        if self.early_answers < EARLY_ANSWERS_MAX {
+    /// message must be sent twice, no sample would ever tell. So when no other answer comes
+    /// for some round trips, the one that took longest is believed. A few in a row are
+    /// nothing: where Acks get lost, each `CAck` that fills in for them finds messages that
+    /// were just sent again.
+    fn is_shorter(&mut self, now: Instant, elapsed: Duration) -> bool {
+        let (since, longest) = self.early.unwrap_or((now, elapsed));
+        let longest = longest.max(elapsed);
+        self.early = Some((since, longest));
+        if now.since(since) < self.rtt.smoothed() * EARLY_ROUND_TRIPS_MAX {
             return false;
         }
-        self.rtt.restart(elapsed);
+        self.rtt.restart(longest);
         true
     }
 

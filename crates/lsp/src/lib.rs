@@ -65,6 +65,9 @@ pub use config::Config;
 pub use error::{
     BindError, CloseError, ConnError, ConnectError, ReadError, ServerClosed, WriteError,
 };
-pub use lsp_core::{ConfigError, ConnId, EndpointStats, Path};
+pub use lsp_core::{
+    ConfigError, ConnId, EndpointStats, KEY_BYTES, Keys, Path, Protocol, PublicKey, SecretKey,
+    SharedKey, Validation, Version,
+};
 pub use server::{Incoming, Server};
 pub use shared::Stats;
