@@ -25,6 +25,7 @@ mod config;
 mod data;
 mod error;
 mod log;
+mod lsp;
 mod member;
 mod serve;
 mod status;
@@ -69,6 +70,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Change who belongs to the cluster, or who leads it.
     Member(member::MemberArgs),
+    /// Send and receive messages over UDP.
+    Lsp(lsp::LspArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -127,6 +130,7 @@ async fn client(command: Command) -> Result<ExitCode> {
         Command::Cas(args) => data::cas(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Member(args) => member::run(args).await,
+        Command::Lsp(args) => lsp::run(args).await,
         Command::Up(_) | Command::Serve(_) | Command::Completions { .. } => {
             unreachable!("these are handled before")
         }
