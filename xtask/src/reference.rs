@@ -24,6 +24,12 @@ const COMMANDS: &[&str] = &[
     "member promote",
     "member remove",
     "member transfer",
+    "lsp",
+    "lsp echo",
+    "lsp send",
+    "lsp recv",
+    "lsp bench",
+    "lsp trace",
     "completions",
 ];
 const PAGE: &str = "docs/reference/cli.md";
