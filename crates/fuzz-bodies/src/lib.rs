@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     Target {
         name: "wal_recover",
         run: wal::fuzz_recover,
@@ -73,6 +73,16 @@ pub const TARGETS: [Target; 13] = [
         name: "lsp_endpoint",
         run: lsp_core::fuzz::endpoint,
         samples: lsp_steps,
+    },
+    Target {
+        name: "mapreduce_run",
+        run: mapreduce_data::fuzz::extent,
+        samples: mapreduce_data::fuzz::extent_samples,
+    },
+    Target {
+        name: "mapreduce_streaming",
+        run: mapreduce_data::fuzz::streaming,
+        samples: mapreduce_data::fuzz::streaming_samples,
     },
     Target {
         name: "kv_protobuf",

@@ -19,7 +19,8 @@ pub struct Record<'a> {
     pub input: u32,
     /// The file or object.
     pub location: &'a str,
-    /// Where the record starts in the file's decompressed bytes; in Parquet the number of its row.
+    /// Where the record starts in the file's decompressed bytes; in Parquet, in its split's
+    /// rows as lines of JSON.
     pub position: u64,
     /// The line without its end, or the row as JSON.
     pub bytes: &'a [u8],

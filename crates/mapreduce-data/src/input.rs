@@ -1,6 +1,10 @@
 //! Inputs: finding them, cutting them, reading them.
 
 mod blocks;
+#[cfg(feature = "objects")]
+mod objects;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod plan;
 mod source;
 

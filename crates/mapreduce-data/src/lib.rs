@@ -43,6 +43,7 @@ mod spec;
 mod split;
 mod streaming;
 mod task;
+pub mod typed;
 
 pub use builtin::builtin_jobs;
 pub use counters::Counters;

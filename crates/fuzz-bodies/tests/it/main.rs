@@ -98,6 +98,8 @@ targets! {
     kv_apply
     lsp_codec
     lsp_endpoint
+    mapreduce_run
+    mapreduce_streaming
     kv_protobuf
     kv_requests
     kv_resp_commands

@@ -147,19 +147,18 @@ impl core::fmt::Debug for Reader {
 impl Reader {
     pub(crate) fn open(split: &Split) -> Result<Self, InputError> {
         let packed = split.compression != Compression::None;
-        // The byte before tells whether a record starts with the split.
-        let start = split.start.saturating_sub(1);
+        // The byte before tells whether a record starts with the split. Rows start with theirs.
+        let rows = split.format == Format::Parquet;
+        let start = if rows {
+            0
+        } else {
+            split.start.saturating_sub(1)
+        };
         let source = source::open(split, start)?;
         let (ends, header) = match &split.format {
             Format::Csv(csv) if csv.multiline => (Ends::Quoted, csv.header),
             Format::Csv(csv) => (Ends::Lines, csv.header),
-            Format::Text | Format::JsonLines => (Ends::Lines, false),
-            Format::Parquet => {
-                return Err(InputError::Unsupported {
-                    location: split.location.clone(),
-                    reason: "this build does not read Parquet".to_owned(),
-                });
-            }
+            Format::Text | Format::JsonLines | Format::Parquet => (Ends::Lines, false),
         };
         Ok(Self {
             source,
@@ -170,12 +169,12 @@ impl Reader {
             used: 0,
             filled: 0,
             position: start,
-            end: if packed {
+            end: if packed || rows {
                 u64::MAX
             } else {
                 split.start + split.len
             },
-            unaligned: split.start > 0,
+            unaligned: split.start > 0 && !rows,
             header: header && split.start == 0,
             state: if split.len == 0 {
                 State::Done

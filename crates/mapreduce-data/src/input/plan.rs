@@ -36,10 +36,7 @@ pub(crate) fn plan(inputs: &[String], options: &InputOptions) -> Result<Vec<Spli
 
 fn find(input: u32, location: &str, found: &mut Vec<Found>) -> Result<(), InputError> {
     if is_url(location) {
-        return Err(InputError::Unsupported {
-            location: location.to_owned(),
-            reason: "this build reads no object stores".to_owned(),
-        });
+        return find_objects(input, location, found);
     }
     let path = Path::new(location);
     if path.is_dir() {
@@ -75,10 +72,31 @@ fn find(input: u32, location: &str, found: &mut Vec<Found>) -> Result<(), InputE
 }
 
 /// Whether an input is in an object store.
-fn is_url(location: &str) -> bool {
+pub(super) fn is_url(location: &str) -> bool {
     ["s3://", "gs://", "az://"]
         .iter()
         .any(|scheme| location.starts_with(scheme))
+}
+
+#[cfg(feature = "objects")]
+fn find_objects(input: u32, location: &str, found: &mut Vec<Found>) -> Result<(), InputError> {
+    let objects = super::objects::list(location)?;
+    if objects.is_empty() {
+        return Err(InputError::Missing {
+            location: location.to_owned(),
+        });
+    }
+    found.extend(objects.into_iter().map(|(location, len)| Found {
+        input,
+        location,
+        len,
+    }));
+    Ok(())
+}
+
+#[cfg(not(feature = "objects"))]
+fn find_objects(_: u32, location: &str, _: &mut Vec<Found>) -> Result<(), InputError> {
+    Err(super::source::no_objects(location))
 }
 
 fn add(input: u32, path: &Path, found: &mut Vec<Found>) -> Result<(), InputError> {
@@ -173,10 +191,15 @@ fn cut(
     let whole =
         compression != Compression::None || matches!(&format, Format::Csv(csv) if csv.multiline);
     if format == Format::Parquet {
-        return Err(InputError::Unsupported {
-            location,
-            reason: "this build does not read Parquet".to_owned(),
-        });
+        return cut_parquet(
+            &Found {
+                input,
+                location,
+                len,
+            },
+            split_bytes,
+            splits,
+        );
     }
     // Equal parts, so that the last one is no crumb.
     let count = if whole {
@@ -206,6 +229,40 @@ fn cut(
         });
     }
     Ok(())
+}
+
+/// Neighbouring row groups, as many as make a split.
+#[cfg(feature = "parquet")]
+fn cut_parquet(found: &Found, split_bytes: u64, splits: &mut Vec<Split>) -> Result<(), InputError> {
+    if is_url(&found.location) {
+        return Err(InputError::Unsupported {
+            location: found.location.clone(),
+            reason: "Parquet is read from files only".to_owned(),
+        });
+    }
+    let groups = super::parquet::row_groups(&found.location)?;
+    let (mut start, mut bytes) = (0, 0);
+    for (group, len) in (0_u64..).zip(&groups) {
+        bytes += len;
+        if bytes >= split_bytes || group + 1 == groups.len() as u64 {
+            splits.push(Split {
+                input: found.input,
+                location: found.location.clone(),
+                start,
+                len: group + 1 - start,
+                file_len: found.len,
+                format: Format::Parquet,
+                compression: Compression::None,
+            });
+            (start, bytes) = (group + 1, 0);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "parquet"))]
+fn cut_parquet(found: &Found, _: u64, _: &mut Vec<Split>) -> Result<(), InputError> {
+    Err(super::source::no_parquet(&found.location))
 }
 
 #[cfg(test)]

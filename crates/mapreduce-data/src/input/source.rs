@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 
 use crate::error::InputError;
-use crate::split::{Compression, Split};
+use crate::input::plan::is_url;
+use crate::split::{Compression, Format, Split};
 
 /// What decompressors read at once.
 const PACKED_BYTES: usize = 256 << 10;
@@ -12,12 +13,72 @@ const PACKED_BYTES: usize = 256 << 10;
 /// Opens the bytes of a split from `start` on to the end of the file.
 pub(crate) fn open(split: &Split, start: u64) -> Result<Box<dyn Read>, InputError> {
     let location = &split.location;
+    if split.format == Format::Parquet {
+        return open_rows(split);
+    }
+    if is_url(location) {
+        let object = open_object(split, start)?;
+        return unpack(split.compression, object).map_err(|error| InputError::io(location, error));
+    }
     let mut file = File::open(location).map_err(|error| InputError::io(location, error))?;
+    check_length(&file, split)?;
     if start > 0 {
         file.seek(SeekFrom::Start(start))
             .map_err(|error| InputError::io(location, error))?;
     }
     unpack(split.compression, Box::new(file)).map_err(|error| InputError::io(location, error))
+}
+
+/// A file that lost bytes since it was planned would give fewer records, and nobody would know.
+fn check_length(file: &File, split: &Split) -> Result<(), InputError> {
+    let failed = |error| InputError::io(&split.location, error);
+    let len = file.metadata().map_err(failed)?.len();
+    if len < split.file_len {
+        let text = format!(
+            "it has {len} bytes, and had {} when the job was planned",
+            split.file_len
+        );
+        return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
+    }
+    Ok(())
+}
+
+#[cfg(feature = "parquet")]
+fn open_rows(split: &Split) -> Result<Box<dyn Read>, InputError> {
+    super::parquet::open(split)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_rows(split: &Split) -> Result<Box<dyn Read>, InputError> {
+    Err(no_parquet(&split.location))
+}
+
+#[cfg(feature = "objects")]
+fn open_object(split: &Split, start: u64) -> Result<Box<dyn Read>, InputError> {
+    super::objects::open(&split.location, start, split.file_len)
+}
+
+#[cfg(not(feature = "objects"))]
+fn open_object(split: &Split, _: u64) -> Result<Box<dyn Read>, InputError> {
+    Err(no_objects(&split.location))
+}
+
+#[cfg(not(feature = "parquet"))]
+pub(super) fn no_parquet(location: &str) -> InputError {
+    InputError::Unsupported {
+        location: location.to_owned(),
+        reason: "this build does not read Parquet: it was built without the feature `parquet`"
+            .to_owned(),
+    }
+}
+
+#[cfg(not(feature = "objects"))]
+pub(super) fn no_objects(location: &str) -> InputError {
+    InputError::Unsupported {
+        location: location.to_owned(),
+        reason: "this build reads no object stores: it was built without the feature `objects`"
+            .to_owned(),
+    }
 }
 
 fn unpack(compression: Compression, packed: Box<dyn Read>) -> io::Result<Box<dyn Read>> {

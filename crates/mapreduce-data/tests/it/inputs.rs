@@ -3,7 +3,10 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use mapreduce_data::{Compression, CsvOptions, Format, InputError, InputOptions, TaskError};
+use mapreduce_data::{
+    Cancel, Compression, CsvOptions, Format, InputError, InputOptions, MapTask, Progress,
+    ShuffleCompression, TaskError, run_map,
+};
 use stdx::Prng;
 
 use crate::world::{World, builtin, have, text, word_counts};
@@ -197,4 +200,27 @@ fn the_digest_of_the_input_does_not_depend_on_how_it_is_read() {
     assert_eq!(digests("wordcount"), digests("distinct"));
     let options = InputOptions::default();
     assert!(digests("distinct").len() > 2, "{options:?}");
+}
+
+#[test]
+fn a_file_that_lost_bytes_since_it_was_planned_is_refused() {
+    let world = World::new();
+    let input = [world.write("a", "one\ntwo\n")];
+    let split = world.splits(&input).remove(0);
+    world.write("a", "one\n");
+    let task = MapTask {
+        task: 0,
+        split,
+        job: builtin("distinct", &[]).resolve(&world.registry).unwrap(),
+        partitions: 1,
+        memory_bytes: 8 << 20,
+        dir: world.path("attempt"),
+        skip: std::collections::BTreeSet::new(),
+        compression: ShuffleCompression::Auto,
+    };
+    let error = run_map(&task, &Progress::new(), &Cancel::new()).unwrap_err();
+    assert!(
+        matches!(error, TaskError::Input(InputError::Io { .. })),
+        "{error:?}"
+    );
 }

@@ -3,9 +3,14 @@
 #![cfg(test)]
 
 mod damage;
+mod fuzzing;
 mod inputs;
 mod jobs;
 mod memory;
 mod native;
+#[cfg(feature = "objects")]
+mod objects;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod streaming;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mapreduce_data::typed::{Pairs, Typed, TypedJob};
 use mapreduce_data::{
     Args, Cancel, Emit, FunctionSpec, Job, MapTask, Mapper, Output, Partitioner, Progress, Record,
     Reducer, ShuffleCompression, TaskContext, TaskError, UserError, Values, run_map,
@@ -187,6 +188,79 @@ fn a_partition_that_is_not_there_is_the_partitioners_fault() {
     let error = world.try_run(&job, &input).unwrap_err();
     assert!(
         matches!(error, TaskError::User { record: None, .. }),
+        "{error:?}"
+    );
+}
+
+/// Sums of numbers by what they are rounded down to.
+#[derive(Debug)]
+struct Sums;
+
+impl TypedJob for Sums {
+    type Key = i64;
+    type Value = f64;
+
+    fn map(&self, record: &Record<'_>, pairs: &mut Pairs<'_, Self>) -> Result<(), UserError> {
+        let text = core::str::from_utf8(record.bytes).map_err(|_| UserError::new("not UTF-8"))?;
+        let number: f64 = text.parse().map_err(|_| UserError::new("not a number"))?;
+        pairs.count("test", "numbers", 1);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the test's numbers are small"
+        )]
+        pairs.emit(&(number.floor() as i64), &number)
+    }
+
+    fn combines(&self) -> bool {
+        true
+    }
+
+    fn combine(&self, _: &i64, left: f64, right: f64) -> f64 {
+        left + right
+    }
+
+    fn partition(&self, key: &i64, _: u32) -> Option<u32> {
+        Some(u32::from(*key >= 0))
+    }
+
+    fn reduce(
+        &self,
+        key: i64,
+        values: &mut dyn Iterator<Item = f64>,
+        out: &mut dyn Output,
+    ) -> Result<(), UserError> {
+        let sum: f64 = values.sum();
+        out.write(key.to_string().as_bytes(), sum.to_string().as_bytes())?;
+        Ok(())
+    }
+}
+
+#[test]
+fn typed_jobs_have_keys_in_their_order() {
+    let mut world = World::new();
+    world.partitions = 2;
+    world.split_bytes = 1 << 30;
+    world.registry = world.registry.with("sums", |_| Ok(Typed::job(Sums)));
+    let job = FunctionSpec::Native {
+        name: "sums".to_owned(),
+        args: Args::new(),
+    };
+    let input = [world.write("numbers", "1.5\n-300.5\n2\n1.25\n-2\n-1.5\n0\n")];
+    let outputs = world.run(&job, &input);
+    assert_eq!(
+        outputs,
+        [&b"-301\t-300.5\n-2\t-3.5\n"[..], b"0\t0\n1\t2.75\n2\t2\n"]
+    );
+    let input = [world.write("numbers", "1.5\nx\n")];
+    let error = world.try_run(&job, &input).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TaskError::User {
+                record: Some(4),
+                ..
+            }
+        ),
         "{error:?}"
     );
 }

@@ -1,0 +1,201 @@
+//! Object stores: `s3://bucket/key`, `gs://bucket/key`, `az://container/key`.
+//!
+//! How to reach and sign in to a store comes from the environment, as its own tools read it
+//! (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, ..).
+//! Tasks are blocking code, so requests run on a small runtime of this module's own; one range is
+//! fetched ahead of the one that is read.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt as _;
+
+use crate::error::InputError;
+
+/// What one request asks for.
+const RANGE_BYTES: u64 = 8 << 20;
+
+/// The objects that a URL names, with their lengths, in the order of their names: one object, all
+/// under a prefix, or those that match a pattern.
+pub(super) fn list(location: &str) -> Result<Vec<(String, u64)>, InputError> {
+    let (base, key) = split_url(location)?;
+    let first_special = key.find(['*', '?', '[']);
+    let prefix = match first_special {
+        Some(at) => &key[..key[..at].rfind('/').map_or(0, |slash| slash + 1)],
+        None => key,
+    };
+    let store = connect(&format!("{base}/"))?;
+    let failed = |error: object_store::Error| InputError::io(location, io::Error::other(error));
+    let runtime = runtime(location)?;
+    if first_special.is_none() && !key.is_empty() && !key.ends_with('/') {
+        let path = parse(location, key)?;
+        match runtime.block_on(store.head(&path)) {
+            Ok(found) => return Ok(vec![(format!("{base}/{}", found.location), found.size)]),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    let pattern = glob::Pattern::new(key).map_err(|error| InputError::Unsupported {
+        location: location.to_owned(),
+        reason: format!("the pattern can't be read: {error}"),
+    })?;
+    let path = parse(location, prefix.trim_end_matches('/'))?;
+    let mut found = runtime.block_on(async {
+        let mut objects = store.list(Some(&path));
+        let mut found = Vec::new();
+        while let Some(object) = objects.next().await {
+            let object = object?;
+            let name = object.location.to_string();
+            let file = name.rsplit('/').next().unwrap_or(&name);
+            let hidden = file.starts_with(['.', '_']);
+            if !hidden && (first_special.is_none() || pattern.matches(&name)) {
+                found.push((format!("{base}/{name}"), object.size));
+            }
+        }
+        Ok::<_, object_store::Error>(found)
+    });
+    if let Ok(found) = &mut found {
+        found.sort();
+    }
+    found.map_err(failed)
+}
+
+/// The bytes of an object from `start` on, as far as `len` when it was listed.
+pub(super) fn open(location: &str, start: u64, len: u64) -> Result<Box<dyn Read>, InputError> {
+    let (base, key) = split_url(location)?;
+    let mut object = Object {
+        store: connect(&format!("{base}/"))?,
+        runtime: runtime(location)?,
+        path: parse(location, key)?,
+        rest: start..len.max(start),
+        ahead: None,
+        bytes: Bytes::new(),
+    };
+    object.ask();
+    Ok(Box::new(object))
+}
+
+/// `s3://bucket` and `key`.
+fn split_url(location: &str) -> Result<(&str, &str), InputError> {
+    let place = location.find("://").map(|at| at + 3);
+    let bucket = place.and_then(|at| {
+        let rest = &location[at..];
+        let end = rest.find('/').unwrap_or(rest.len());
+        (end > 0).then_some(at + end)
+    });
+    let end = bucket.ok_or_else(|| InputError::Unsupported {
+        location: location.to_owned(),
+        reason: "it names no bucket: write scheme://bucket/key".to_owned(),
+    })?;
+    Ok((&location[..end], location[end..].trim_start_matches('/')))
+}
+
+fn parse(location: &str, key: &str) -> Result<Path, InputError> {
+    Path::parse(key).map_err(|error| InputError::io(location, io::Error::other(error)))
+}
+
+fn connect(base: &str) -> Result<Arc<dyn ObjectStore>, InputError> {
+    let failed = |reason: String| InputError::Unsupported {
+        location: base.to_owned(),
+        reason,
+    };
+    // Chosen here, or the client panics. One that is there already is as good.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let url = url::Url::parse(base).map_err(|error| failed(error.to_string()))?;
+    let text = |name: std::ffi::OsString| name.into_string().ok();
+    let options = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
+    let store = object_store::parse_url_opts(&url, options);
+    let (store, _) = store.map_err(|error| failed(error.to_string()))?;
+    Ok(store.into())
+}
+
+/// Made at first use: most jobs read files.
+fn runtime(location: &str) -> Result<&'static Runtime, InputError> {
+    static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("objects")
+            .enable_all()
+            .build()
+    });
+    runtime
+        .as_ref()
+        .map_err(|error| InputError::io(location, io::Error::new(error.kind(), error.to_string())))
+}
+
+struct Object {
+    store: Arc<dyn ObjectStore>,
+    runtime: &'static Runtime,
+    path: Path,
+    /// Not asked for yet.
+    rest: Range<u64>,
+    ahead: Option<JoinHandle<object_store::Result<Bytes>>>,
+    bytes: Bytes,
+}
+
+impl Object {
+    /// Asks for the next range.
+    fn ask(&mut self) {
+        if self.rest.is_empty() {
+            return;
+        }
+        let range = self.rest.start..self.rest.end.min(self.rest.start + RANGE_BYTES);
+        self.rest.start = range.end;
+        let (store, path) = (Arc::clone(&self.store), self.path.clone());
+        self.ahead = Some(self.runtime.spawn(async move {
+            let len = range.end - range.start;
+            let bytes = store.get_range(&path, range).await?;
+            if bytes.len() as u64 == len {
+                return Ok(bytes);
+            }
+            Err(object_store::Error::Generic {
+                store: "objects",
+                source: "the object is shorter than when the job was planned".into(),
+            })
+        }));
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.abort();
+        }
+    }
+}
+
+impl Read for Object {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.bytes.is_empty() {
+            let Some(ahead) = self.ahead.take() else {
+                return Ok(0);
+            };
+            let got = self.runtime.block_on(ahead).map_err(io::Error::other)?;
+            self.bytes = got.map_err(io::Error::other)?;
+            self.ask();
+        }
+        let count = self.bytes.len().min(into.len());
+        into[..count].copy_from_slice(&self.bytes.split_to(count));
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let parts = |url: &'static str| split_url(url).unwrap();
+        assert_eq!(parts("s3://bucket/a/b"), ("s3://bucket", "a/b"));
+        assert_eq!(parts("gs://bucket"), ("gs://bucket", ""));
+        assert!(split_url("s3:///a").is_err());
+    }
+}
