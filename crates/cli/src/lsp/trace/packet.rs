@@ -60,9 +60,9 @@ impl Seen {
         direction: Direction,
         datagram: &[u8],
     ) -> Described {
-        if datagram.first() != Some(&b'{') {
+        if datagram.first().is_some_and(|first| first & 0x80 != 0) {
             return Described {
-                text: format!("LSP/2, or no LSP, {} B", datagram.len()),
+                text: describe_v2(datagram),
                 is_heartbeat: false,
             };
         }
@@ -145,6 +145,25 @@ impl Seen {
     }
 }
 
+/// The outer form of a packet of version 2; what is within is encrypted. The id is the one
+/// that the receiver chose for the connection.
+fn describe_v2(datagram: &[u8]) -> String {
+    let length = datagram.len();
+    let id = datagram.get(1..).and_then(|rest| rest.first_chunk());
+    let Some(id) = id.copied().map(u64::from_be_bytes) else {
+        return format!("no message: {length} B");
+    };
+    let number = datagram.get(9..).and_then(|rest| rest.first_chunk());
+    let number = number.copied().map(u64::from_be_bytes);
+    match (datagram[0], number) {
+        (0x80 | 0x81, Some(number)) => format!("Packet {number} to {id:016x}, {length} B"),
+        (0x90, _) => format!("Accept to {id:016x}, {length} B"),
+        (0xa0, _) => format!("Retry to {id:016x}: ask again with this cookie, {length} B"),
+        (0xb0, _) => format!("Reset of {id:016x}: no such connection, {length} B"),
+        (kind, _) => format!("no message: kind {kind:#04x}, {length} B"),
+    }
+}
+
 fn milliseconds(now: Instant, then: Instant) -> String {
     let seconds = now.saturating_duration_since(then).as_secs_f64();
     format!("{:.1}", seconds * 1e3)
@@ -205,7 +224,27 @@ mod tests {
         let all = encoded(&Message::CAck { id, seq });
         assert_eq!(say(302, back, &all), "CAck c1 s8  acknowledges 0");
         assert_eq!(say(303, there, b"{"), "no message: not a JSON message");
-        assert_eq!(say(304, there, &[0x40; 30]), "LSP/2, or no LSP, 30 B");
+        assert_eq!(
+            say(304, there, &[0x40; 30]),
+            "no message: not a JSON message"
+        );
+    }
+
+    #[test]
+    fn version_2_shows_its_outer_form() {
+        let packet = |kind: u8, length: usize| {
+            let mut packet = vec![0; length];
+            packet[0] = kind;
+            packet[8] = 7;
+            if length > 16 {
+                packet[16] = 3;
+            }
+            describe_v2(&packet)
+        };
+        assert_eq!(packet(0x81, 40), "Packet 3 to 0000000000000007, 40 B");
+        assert_eq!(packet(0x90, 90), "Accept to 0000000000000007, 90 B");
+        assert_eq!(packet(0x80, 12), "no message: kind 0x80, 12 B");
+        assert_eq!(describe_v2(&[0x80]), "no message: 1 B");
     }
 
     #[test]
