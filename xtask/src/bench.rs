@@ -17,9 +17,11 @@ use crate::sh;
 
 mod cores;
 mod kv;
+mod lsp;
 mod mapreduce;
 mod measure;
 mod process;
+mod program;
 mod report;
 mod restart;
 mod systems;
@@ -33,10 +35,13 @@ enum Bench {
     Mapreduce,
     /// The consensus core beside raft-rs and openraft.
     Raft,
+    /// LSP beside QUIC and TCP on a link with known faults; needs root.
+    Lsp,
 }
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct BenchArgs {
     /// Which benchmark.
     #[arg(value_enum)]
@@ -56,6 +61,12 @@ pub(crate) struct BenchArgs {
     /// Leave out the row that restarts a cluster with a log of 1 GB.
     #[arg(long)]
     no_restart: bool,
+    /// Of `lsp`: only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    part: Vec<lsp::Part>,
+    /// Of `lsp`: keep what earlier runs have measured.
+    #[arg(long)]
+    resume: bool,
     /// Write nothing under docs/.
     #[arg(long)]
     dry: bool,
@@ -70,6 +81,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Kv => kv::run(args)?,
         Bench::Mapreduce => mapreduce::run(args)?,
         Bench::Raft => cores::run(args)?,
+        Bench::Lsp => lsp::run(args)?,
     };
     print!("{}", table.markdown());
     table.save(args.dry)
