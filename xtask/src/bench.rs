@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 use crate::sh;
 
 mod cores;
+mod kmeans;
 mod kv;
 mod lsp;
 mod mapreduce;
@@ -37,6 +38,8 @@ enum Bench {
     Raft,
     /// LSP beside QUIC and TCP on a link with known faults; needs root.
     Lsp,
+    /// k-means beside scikit-learn, faiss and Spark.
+    Kmeans,
 }
 
 /// Arguments of `cargo xtask bench`.
@@ -82,6 +85,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Mapreduce => mapreduce::run(args)?,
         Bench::Raft => cores::run(args)?,
         Bench::Lsp => lsp::run(args)?,
+        Bench::Kmeans => kmeans::run(args)?,
     };
     print!("{}", table.markdown());
     table.save(args.dry)

@@ -30,6 +30,10 @@ const COMMANDS: &[&str] = &[
     "lsp recv",
     "lsp bench",
     "lsp trace",
+    "kmeans",
+    "kmeans run",
+    "kmeans predict",
+    "kmeans worker",
     "completions",
 ];
 const PAGE: &str = "docs/reference/cli.md";

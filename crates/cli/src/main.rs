@@ -24,6 +24,7 @@ mod client;
 mod config;
 mod data;
 mod error;
+mod kmeans;
 mod log;
 mod lsp;
 mod member;
@@ -72,6 +73,8 @@ enum Command {
     Member(member::MemberArgs),
     /// Send and receive messages over UDP.
     Lsp(lsp::LspArgs),
+    /// Find the clusters of points: k-means, with mappers and reducers as processes.
+    Kmeans(kmeans::KmeansArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -103,6 +106,14 @@ fn run(args: Args) -> Result<ExitCode> {
             log::start(&args.log, None)?;
             runtime()?.block_on(up::run(up, &args.log))
         }
+        Command::Kmeans(kmeans) => {
+            log::start(&args.log, None)?;
+            let runtime = runtime()?;
+            let code = runtime.block_on(kmeans::run(kmeans));
+            // What a worker still computes has nobody to report to.
+            runtime.shutdown_background();
+            code
+        }
         Command::Serve(serve) => {
             let config = serve.into_config()?;
             log::start(&args.log, config.log_prefix())?;
@@ -131,7 +142,7 @@ async fn client(command: Command) -> Result<ExitCode> {
         Command::Status(args) => status::run(args).await,
         Command::Member(args) => member::run(args).await,
         Command::Lsp(args) => lsp::run(args).await,
-        Command::Up(_) | Command::Serve(_) | Command::Completions { .. } => {
+        Command::Up(_) | Command::Serve(_) | Command::Kmeans(_) | Command::Completions { .. } => {
             unreachable!("these are handled before")
         }
     }

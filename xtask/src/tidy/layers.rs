@@ -202,6 +202,27 @@ const LAYERS: &[Layer] = &[
         // The tests' own peer writes LSP's JSON by hand.
         tests_use: &["base64", "serde_json"],
     },
+    Layer {
+        name: "kmeans",
+        // Its gRPC messages are generated here: they are few, and nobody else uses them.
+        uses: &[
+            "bytes",
+            "kmeans-kernels",
+            "prost",
+            "protox",
+            "serde",
+            "serde_json",
+            "stdx",
+            "thiserror",
+            "tokio",
+            "tokio-stream",
+            "tonic",
+            "tonic-prost",
+            "tonic-prost-build",
+            "tracing",
+        ],
+        tests_use: &["tempfile"],
+    },
     // Beside them: every decoder of bytes from outside, for the fuzzer.
     Layer {
         name: "fuzz-bodies",
@@ -230,6 +251,7 @@ const LAYERS: &[Layer] = &[
             "clap_complete",
             "hdrhistogram",
             "indicatif",
+            "kmeans",
             "kv",
             "kv-proto",
             "lsp",

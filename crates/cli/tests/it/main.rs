@@ -13,6 +13,7 @@ mod bad_input;
 mod cluster;
 mod commands;
 mod faults;
+mod kmeans;
 mod lsp;
 mod real_input;
 mod up;
