@@ -174,13 +174,6 @@ impl Exact {
         }
     }
 
-    /// A sum of squared distances within data of this magnitude and dimension.
-    #[must_use]
-    pub fn for_distances(magnitude: f32, dimension: usize) -> Self {
-        let side = 2.0 * f64::from(magnitude);
-        Self::new(2.0 * side * side * dimension as f64)
-    }
-
     /// Adds a number that is no larger than promised.
     #[inline]
     pub fn add(&mut self, value: f64) {

@@ -22,9 +22,9 @@ const CHUNK_ROWS_MAX: usize = 1 << 18;
 /// Candidates are taken from a little farther than necessary, for a better lower bound.
 const REACH: f32 = 1.15;
 /// A pruned step that evaluated more than this share of all distances was not worth it.
-const WORTH: f64 = 0.7;
-/// After such a step this many go without bounds.
-const PAUSE: u8 = 3;
+const WORTH: f64 = 0.8;
+/// After such a step one goes without bounds, after the next such step two, up to this many.
+const PAUSE_MAX: u8 = 8;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -63,6 +63,8 @@ pub struct State {
     counts: Vec<u64>,
     /// Steps left without bounds.
     pause: u8,
+    /// How many there were the last time.
+    last_pause: u8,
 }
 
 /// How one centroid and the others have moved.
@@ -134,7 +136,10 @@ impl State {
                 self.pruned(&mut step, &table);
                 let all = points.rows() as f64 * count as f64;
                 if step.work.evaluated as f64 > WORTH * all {
-                    self.pause = PAUSE;
+                    self.pause = (2 * self.last_pause).clamp(1, PAUSE_MAX);
+                    self.last_pause = self.pause;
+                } else {
+                    self.last_pause = 0;
                 }
             }
             _ => {

@@ -65,9 +65,6 @@ pub enum JobError {
     /// A worker could not be started.
     #[error("cannot start a worker")]
     Spawn(#[source] std::io::Error),
-    /// A worker was started and never said where it listens.
-    #[error("a worker ended before it was ready")]
-    NotReady,
     /// No process is left to work on it.
     #[error("no {0} is left: all of them were lost")]
     NobodyLeft(&'static str),

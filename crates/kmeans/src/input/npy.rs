@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use kmeans_kernels::MAGNITUDE_MAX;
+
 use crate::input::{Format, InputError, Segment, objection};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -125,7 +127,14 @@ pub(crate) fn read(
         file.read_exact(&mut buffer).map_err(InputError::io(path))?;
         for bytes in buffer.chunks_exact(bytes / usize::try_from(count).expect("as above")) {
             decode(kind, bytes, &mut row);
-            if let Some(what) = row.iter().find_map(|&value| objection(value)) {
+            // Without a branch for each number; NaN fails it, too.
+            let fine = row
+                .iter()
+                .fold(true, |fine, value| fine & (value.abs() <= MAGNITUDE_MAX));
+            if let Some(what) = (!fine)
+                .then(|| row.iter().find_map(|&v| objection(v)))
+                .flatten()
+            {
                 return Err(InputError::Row {
                     path: path.display().to_string(),
                     row: header_rows(segment, row_bytes)? + done,

@@ -190,10 +190,26 @@ impl Pool {
         Err(JobError::NobodyLeft(self.role))
     }
 
+    /// Starts a worker, and another one if it is lost before it is ready.
     async fn launch(&self, launch: &Launch, generation: u32) -> Result<Worker, JobError> {
-        if generation > 0 && self.replacements.fetch_add(1, Ordering::Relaxed) >= REPLACEMENTS_MAX {
-            return Err(JobError::NobodyLeft(self.role));
+        let mut replaces = generation > 0;
+        loop {
+            let replaced = self.replacements.load(Ordering::Relaxed);
+            if replaces && replaced >= REPLACEMENTS_MAX {
+                return Err(JobError::NobodyLeft(self.role));
+            }
+            self.replacements
+                .fetch_add(u32::from(replaces), Ordering::Relaxed);
+            if let Some(worker) = self.launch_once(launch).await? {
+                return Ok(worker);
+            }
+            tracing::warn!(role = self.role, "a worker was lost before it was ready");
+            replaces = true;
         }
+    }
+
+    /// Starts a worker; `None` if it ended at once.
+    async fn launch_once(&self, launch: &Launch) -> Result<Option<Worker>, JobError> {
         let mut child = Command::new(&launch.program)
             .args(&launch.arguments)
             .stdin(Stdio::piped())
@@ -208,18 +224,19 @@ impl Pool {
             .await
             .map_err(JobError::Spawn)?;
         let address = line.trim().rsplit(' ').next().unwrap_or("").to_owned();
-        if address.is_empty() {
-            return Err(JobError::NotReady);
+        // A line without its end was cut off with the worker.
+        if !line.ends_with('\n') {
+            return Ok(None);
         }
-        let client = connect(&address)
-            .await
-            .map_err(|status| JobError::Refused(status.message().to_owned()))?;
+        let Ok(client) = connect(&address).await else {
+            return Ok(None);
+        };
         tracing::debug!(role = self.role, %address, "started a worker");
-        Ok(Worker {
+        Ok(Some(Worker {
             client,
             address,
             child: Some(child),
-        })
+        }))
     }
 
     /// Connects to a worker that was started by hand.
