@@ -225,43 +225,56 @@ fn signal(process: i32, signal: Signal) {
     kill_process(Pid::from_raw(process).unwrap(), signal).unwrap();
 }
 
+/// When workers are disturbed.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Since {
+    /// As soon as there are any.
+    TheStart,
+    /// While tasks are given out.
+    TheSecondIteration,
+}
+
 /// Sends a signal to one worker after the other while a job runs; the result must not change.
-fn disturb(what: Signal, arguments: &[&str], hits: usize) {
+fn disturb(what: Signal, since: Since, arguments: &[&str], hits: usize) {
     let directory = tempfile::tempdir().unwrap();
     let input = many_points(directory.path());
     let expected = undisturbed(&input, directory.path(), 12);
     let output = directory.path().join("disturbed");
-    let fixed = [
-        "--mappers",
-        "2",
-        "--reducers",
-        "1",
-        "--max-iterations",
-        "300",
-    ];
+    let fixed = ["--mappers", "2", "--reducers", "1"];
     let mut command = job(&input, &output, 12, &fixed);
     // Held back answers: a signal hits a task, not a pause between tasks.
     command.env("KONTIKI_KMEANS_DELAY_MS", "20").args(arguments);
-    let mut master = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    if since == Since::TheSecondIteration {
+        let compat = directory.path().join("compat");
+        command.arg("--compat-dir").arg(compat);
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut master = command.spawn().unwrap();
+    let mut lines = BufReader::new(master.stdout.take().unwrap()).lines();
+    if since == Since::TheSecondIteration {
+        let second = |line: &String| line.starts_with("iteration 2");
+        assert!(
+            lines
+                .by_ref()
+                .map_while(Result::ok)
+                .any(|line| second(&line))
+        );
+    }
+    // Read to the end: the master must not wait for a reader.
+    let reader = std::thread::spawn(move || lines.count());
     let mut known = Vec::new();
     for hit in 0..hits {
         let Some(workers) = wait_for_children(&mut master, 3) else {
             assert!(hit > 0, "the job ended before anything could happen");
             break;
         };
-        let fresh: Vec<i32> = workers
-            .iter()
-            .copied()
-            .filter(|id| !known.contains(id))
-            .collect();
-        signal(fresh[hit % fresh.len()], what);
-        known.push(fresh[hit % fresh.len()]);
+        let fresh = workers.iter().copied().filter(|id| !known.contains(id));
+        let fresh: Vec<i32> = fresh.collect();
+        let target = fresh[hit % fresh.len()];
+        signal(target, what);
+        known.push(target);
         // The next one only after it was replaced.
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while master.try_wait().unwrap().is_none()
             && children(master.id()).iter().all(|id| workers.contains(id))
         {
@@ -270,17 +283,20 @@ fn disturb(what: Signal, arguments: &[&str], hits: usize) {
         }
     }
     succeeds(&master.wait_with_output().unwrap());
+    reader.join().unwrap();
     assert!(expected == results(&output));
 }
 
 #[test]
 fn a3_workers_killed_mid_task() {
-    disturb(Signal::KILL, &[], 4);
+    disturb(Signal::KILL, Since::TheStart, &[], 4);
+    disturb(Signal::KILL, Since::TheSecondIteration, &[], 2);
 }
 
 #[test]
 fn a_worker_that_stops_answering_is_replaced() {
-    disturb(Signal::STOP, &["--worker-timeout", "1"], 1);
+    let timeout = ["--worker-timeout", "1"];
+    disturb(Signal::STOP, Since::TheSecondIteration, &timeout, 1);
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::remote::{Client, Journal, connect, proto};
 /// How often a worker with a task is asked for a sign of life.
 const PING_PERIOD: Duration = Duration::from_secs(1);
 
+/// A worker that does not say by then where it listens is ended, and another one started.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How workers are started: a program, and what it needs to become a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -219,10 +222,11 @@ impl Pool {
             .map_err(JobError::Spawn)?;
         let stdout = child.stdout.take().expect("the output was asked for");
         let mut line = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .await
-            .map_err(JobError::Spawn)?;
+        let mut stdout = BufReader::new(stdout);
+        let said = tokio::time::timeout(START_TIMEOUT, stdout.read_line(&mut line)).await;
+        if let Ok(read) = said {
+            read.map_err(JobError::Spawn)?;
+        }
         let address = line.trim().rsplit(' ').next().unwrap_or("").to_owned();
         // A line without its end was cut off with the worker.
         if !line.ends_with('\n') {
