@@ -136,7 +136,7 @@ pub fn streaming_samples() -> Vec<Vec<u8>> {
         "\x02key\tvalue\nkey\t1\nno tab\n\npartial",
         "\x05reporter:counter:group,name,5\nreporter:status:half way\na traceback\n",
         "\x01python3 'my map.py' --flag \"a \\\" b\" c\\ d",
-        "\x07a,\"b,\"\"c\"\"\",d\ndéjà vu",
+        "\x07a,\"b,\"\"c\"\"\",d\nd\u{e9}j\u{e0} vu",
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()

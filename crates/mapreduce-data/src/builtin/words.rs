@@ -327,9 +327,15 @@ mod tests {
                 .map(|word| String::from_utf8(word.to_vec()).unwrap())
                 .collect::<Vec<_>>()
         };
-        let line = "  it's a\tdéjà-vu,\r";
-        assert_eq!(words(Words::Whitespace, line), ["it's", "a", "déjà-vu,"]);
-        assert_eq!(words(Words::Letters, line), ["it", "s", "a", "déjà", "vu"]);
+        let line = "  it's a\td\u{e9}j\u{e0}-vu,\r";
+        assert_eq!(
+            words(Words::Whitespace, line),
+            ["it's", "a", "d\u{e9}j\u{e0}-vu,"]
+        );
+        assert_eq!(
+            words(Words::Letters, line),
+            ["it", "s", "a", "d\u{e9}j\u{e0}", "vu"]
+        );
         assert_eq!(words(Words::Letters, ""), [""; 0]);
     }
 
@@ -344,7 +350,7 @@ mod tests {
                 match prng.below(spread + 4) {
                     0 => text.push(b' '),
                     1 => text.push(b'\n'),
-                    2 if round % 3 == 0 => text.extend_from_slice("é\u{a0}".as_bytes()),
+                    2 if round % 3 == 0 => text.extend_from_slice("\u{e9}\u{a0}".as_bytes()),
                     2 if round % 3 == 1 => text.push(prng.index(128).to_le_bytes()[0] | 0x80),
                     3 => text.extend_from_slice(b"\t \x0b"),
                     _ => text.push(b"abcd"[prng.index(4)]),

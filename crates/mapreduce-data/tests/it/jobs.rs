@@ -33,13 +33,13 @@ fn word_count_counts_whatever_the_splits_and_threads() {
 #[test]
 fn words_can_be_letters_as_in_the_original() {
     let world = World::new();
-    let input = [world.write("text", "It's 10 o'clock: it's déjà-vu\nO!\n")];
+    let input = [world.write("text", "It's 10 o'clock: it's d\u{e9}j\u{e0}-vu\nO!\n")];
     let lines = world.lines(&builtin("wordcount", &[("words", "letters")]), &input);
     let expected = [
         "It\t1",
         "O\t1",
         "clock\t1",
-        "déjà\t1",
+        "d\u{e9}j\u{e0}\t1",
         "it\t1",
         "o\t1",
         "s\t2",
