@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     Target {
         name: "wal_recover",
         run: wal::fuzz_recover,
@@ -83,6 +83,16 @@ pub const TARGETS: [Target; 15] = [
         name: "mapreduce_streaming",
         run: mapreduce_data::fuzz::streaming,
         samples: mapreduce_data::fuzz::streaming_samples,
+    },
+    Target {
+        name: "lsp_codec_v2",
+        run: lsp_core::fuzz::codec_v2,
+        samples: lsp_core::fuzz::codec_v2_samples,
+    },
+    Target {
+        name: "lsp_endpoint_v2",
+        run: lsp_core::fuzz::endpoint_v2,
+        samples: lsp_core::fuzz::endpoint_v2_samples,
     },
     Target {
         name: "kv_protobuf",

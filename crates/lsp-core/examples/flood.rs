@@ -1,31 +1,37 @@
 //! A million small messages from one end to the other, in memory.
 //!
 //! What to notice: the loop in `carry` is all that a shell does, and the state machine with
-//! its JSON codec is the only work. So the time that this takes, divided by a million, is
+//! its JSON codec (or, with `2` as argument, version 2 with its cipher) is the only work. So the time that this takes, divided by a million, is
 //! what a message costs before any system call:
 //!
 //! ```text
 //! cargo build --release -p lsp-core --example flood && time target/release/examples/flood
+//! time target/release/examples/flood 2
 //! ```
 
 use core::time::Duration;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use lsp_core::{Config, Endpoint, Handle, SeqNum};
+use lsp_core::{Config, Endpoint, Handle, Protocol, Seed, SeqNum};
 use stdx::Instant;
 
 const MESSAGES: u64 = 1_000_000;
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
+    let protocol = match std::env::args().nth(1).as_deref() {
+        Some("2") => Protocol::V2,
+        _ => Protocol::V1,
+    };
     let config = Config {
+        protocol,
         window_size: 1_000,
         max_unacked_messages: 1_000,
         ..Config::adaptive()
     }
     .validate()?;
-    let mut server = Endpoint::server(config.clone());
-    let mut client = Endpoint::client(config);
+    let mut server = Endpoint::server_seeded(config.clone(), &Seed::new([1; 32]));
+    let mut client = Endpoint::client_seeded(config, &Seed::new([2; 32]));
     let mut now = Instant::EPOCH;
     let handle = client.connect(now, SERVER, SeqNum::new(1))?;
     let (mut written, mut read) = (0, 0);

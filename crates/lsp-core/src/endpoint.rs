@@ -1,14 +1,19 @@
 //! Many connections behind one socket.
 //!
-//! An endpoint routes each datagram to the connection of its sender's address, makes
-//! connections out of Connects, keeps every connection's timer in one queue, and lets
-//! connections that have something to send take turns. It is also where the bounds are
-//! that no single connection can keep: how many there are, how many from one address, how
-//! many that never answered, and how much all of them hold together.
+//! An endpoint routes each datagram to its connection, makes connections out of Connects,
+//! keeps every connection's timer in one queue, and lets connections that have something to
+//! send take turns. It is also where the bounds are that no single connection can keep: how
+//! many there are, how many from one address, how many that never answered, and how much all
+//! of them hold together.
 //!
 //! Version 1 identifies a connection by the peer's address and port; the id in the message
-//! must match too, or the message is a stray. A second version would add a route by a
-//! random connection id, which is what lets a peer move to another address.
+//! must match too, or the message is a stray. Version 2 goes by a random id in each packet,
+//! which is what lets a peer move to another address; its routing is in [`binary`], and what
+//! both versions have in common is in [`link`].
+
+mod binary;
+mod link;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -18,11 +23,13 @@ use stdx::Instant;
 use thiserror::Error;
 
 use crate::config::{Protocol, ValidConfig};
-use crate::connection::{CloseError, Connection, Event, ReadError, Side, Stats, WriteError};
-use crate::keys::{KEY_BYTES, PublicKey, Random, SecretKey, Seed};
+use crate::connection::{CloseError, Connection, Event, ReadError, WriteError};
+use crate::endpoint::binary::Binary;
+use crate::endpoint::link::Link;
+use crate::keys::{KEY_BYTES, Seed};
 use crate::message::{ConnId, Message, SeqNum};
-use crate::recovery::Path;
 use crate::state::Phase;
+use crate::v2;
 use crate::wire::{self, DecodeError};
 
 stdx::id! {
@@ -99,12 +106,15 @@ pub enum EndReason {
 
 #[derive(Debug)]
 struct Entry {
-    connection: Connection,
+    link: Link,
+    /// Where datagrams go, and whose limit it counts for.
     remote: SocketAddr,
     /// The connection's place in the queue of timers.
     timer: Option<Instant>,
     /// Whether it is in the queue of those that may have something to send.
     queued: bool,
+    /// Datagrams that it sent in this turn.
+    turn: u32,
     waiting: Waiting,
     /// What it was last counted with.
     held_bytes: usize,
@@ -137,10 +147,8 @@ pub struct Endpoint {
     config: ValidConfig,
     /// Whether Connects make connections.
     accepts: bool,
-    /// Our identity in version 2.
-    secret: SecretKey,
-    #[expect(dead_code, reason = "the connection of version 2 is the next commit")]
-    random: Random,
+    /// What only version 2 needs.
+    binary: Binary,
     connections: BTreeMap<Handle, Entry>,
     routes: BTreeMap<SocketAddr, Handle>,
     addresses: BTreeMap<IpAddr, usize>,
@@ -193,13 +201,8 @@ impl Endpoint {
     }
 
     fn new(config: ValidConfig, accepts: bool, seed: &Seed) -> Self {
-        assert_ne!(config.protocol, Protocol::V2, "not spoken yet");
-        let mut random = Random::new(seed);
-        let drawn = random.key();
-        let secret = config.keys.secret.clone();
         Self {
-            secret: secret.unwrap_or_else(|| SecretKey::new(drawn)),
-            random,
+            binary: Binary::new(&config, accepts, seed),
             config,
             accepts,
             connections: BTreeMap::new(),
@@ -242,21 +245,37 @@ impl Endpoint {
         if connections >= self.config.connections_max {
             return Err(ConnectError::TooMany { connections });
         }
-        let connection = Connection::connect(self.config.clone(), isn, now);
-        Ok(self.insert(now, remote, connection))
+        let link = match self.config.protocol {
+            Protocol::V1 => {
+                let connection = Connection::connect(self.config.clone(), isn, now);
+                Link::V1(Box::new(connection))
+            }
+            Protocol::V2 | Protocol::Auto => self.offer(now, remote, isn),
+        };
+        let handle = self.insert(now, remote, link);
+        self.routes.insert(remote, handle);
+        Ok(handle)
     }
 
     /// Takes a datagram. Whatever it is, it is never an error: what can't be used is
     /// counted and dropped.
     pub fn on_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         self.stats.datagrams += 1;
+        if self.config.protocol != Protocol::V1 && v2::packet::is_binary(datagram) {
+            self.on_binary(now, from, datagram);
+            return;
+        }
         let handle = self.routes.get(&from).copied();
         if let Some(entry) = handle.and_then(|handle| self.connections.get_mut(&handle)) {
-            entry.connection.on_received_bytes(datagram.len());
+            entry.link.on_received_bytes(datagram.len());
         }
         let decoded = wire::decode(datagram);
         match (handle, decoded) {
             (_, Err(error)) => self.count(error),
+            (_, Ok(Message::Connect { isn, offer })) if self.takes(&offer) => {
+                self.on_offer(now, from, isn, &offer, datagram.len());
+                return;
+            }
             (Some(handle), Ok(message)) => self.deliver(now, handle, message),
             (None, Ok(Message::Connect { isn, .. })) if self.accepts => {
                 self.accept(now, from, isn, datagram.len());
@@ -276,18 +295,18 @@ impl Endpoint {
             self.stats.overloaded += 1;
             return;
         }
-        if let Some(entry) = self.connections.get_mut(&handle) {
-            entry.connection.on_message(now, message);
+        let Some(entry) = self.connections.get_mut(&handle) else {
+            return;
+        };
+        match &mut entry.link {
+            Link::V1(connection) => connection.on_message(now, message),
+            Link::V2(_) => self.on_answer_of_v1(now, handle, message),
         }
     }
 
     // spec: LSP-3.4 LSP-8.4
     fn accept(&mut self, now: Instant, from: SocketAddr, isn: SeqNum, bytes: usize) {
-        let same = self.addresses.get(&from.ip()).copied().unwrap_or(0);
-        if self.connections.len() >= self.config.connections_max
-            || same >= self.config.connections_per_address_max
-            || self.unproven >= self.config.unproven_connections_max
-        {
+        if self.config.protocol == Protocol::V2 || !self.has_room(from) {
             self.stats.refused += 1;
             return;
         }
@@ -295,23 +314,33 @@ impl Endpoint {
         let id = ConnId::new(self.last_id);
         let mut connection = Connection::accept(self.config.clone(), id, isn, now);
         connection.on_received_bytes(bytes);
-        self.insert(now, from, connection);
+        let handle = self.insert(now, from, Link::V1(Box::new(connection)));
+        self.routes.insert(from, handle);
     }
 
-    fn insert(&mut self, now: Instant, remote: SocketAddr, connection: Connection) -> Handle {
+    /// Whether another client may connect from an address.
+    // spec: LSP-8.4
+    fn has_room(&self, from: SocketAddr) -> bool {
+        let same = self.addresses.get(&from.ip()).copied().unwrap_or(0);
+        self.connections.len() < self.config.connections_max
+            && same < self.config.connections_per_address_max
+            && self.unproven < self.config.unproven_connections_max
+    }
+
+    fn insert(&mut self, now: Instant, remote: SocketAddr, link: Link) -> Handle {
         self.last_handle += 1;
         let handle = Handle::new(self.last_handle);
         let entry = Entry {
-            connection,
+            link,
             remote,
             timer: None,
             queued: false,
+            turn: 0,
             waiting: Waiting::default(),
             held_bytes: 0,
             unproven: false,
         };
         self.connections.insert(handle, entry);
-        self.routes.insert(remote, handle);
         *self.addresses.entry(remote.ip()).or_insert(0) += 1;
         self.enqueue(handle);
         self.settle(now, handle);
@@ -331,14 +360,20 @@ impl Endpoint {
 
     /// Does what is due by the clock. Calling it early, or twice, does nothing.
     pub fn on_timeout(&mut self, now: Instant) {
+        // A timer may stay due until the connection had its turn to send, so each is looked
+        // at once.
+        let mut due = Vec::new();
         while let Some(&(at, handle)) = self.timers.first() {
             if at > now {
                 break;
             }
             self.timers.pop_first();
+            due.push(handle);
+        }
+        for handle in due {
             if let Some(entry) = self.connections.get_mut(&handle) {
                 entry.timer = None;
-                entry.connection.on_timeout(now);
+                entry.link.on_timeout(now);
             }
             self.enqueue(handle);
             self.settle(now, handle);
@@ -355,7 +390,7 @@ impl Endpoint {
             .connections
             .get_mut(&handle)
             .ok_or(WriteError::Unknown)?;
-        entry.connection.write(payload)?;
+        entry.link.write(payload)?;
         self.enqueue(handle);
         Ok(())
     }
@@ -371,7 +406,7 @@ impl Endpoint {
             .connections
             .get_mut(&handle)
             .ok_or(ReadError::Unknown)?;
-        let outcome = entry.connection.read();
+        let outcome = entry.link.read();
         self.recount(handle);
         if outcome == Err(ReadError::Lost) {
             self.remove(handle);
@@ -392,11 +427,11 @@ impl Endpoint {
             .connections
             .get_mut(&handle)
             .ok_or(CloseError::Unknown)?;
-        if entry.connection.phase() == Phase::Lost {
+        if entry.link.phase() == Phase::Lost {
             self.remove(handle);
             return Ok(());
         }
-        entry.connection.close()?;
+        entry.link.close()?;
         self.enqueue(handle);
         self.settle(now, handle);
         Ok(())
@@ -414,25 +449,33 @@ impl Endpoint {
     }
 
     /// Appends the next datagram to a buffer, and says where it goes. Connections take
-    /// turns, one datagram each.
+    /// turns: of one datagram in version 1, of up to 16 in version 2, which a shell can
+    /// hand to the kernel together where they are of one length.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        let start = buffer.len();
+        if let Some(to) = self.binary.poll_stateless(buffer) {
+            let bytes = buffer.len() - start;
+            return Some(Transmit { to, bytes });
+        }
         while let Some(handle) = self.senders.pop_front() {
             let Some(entry) = self.connections.get_mut(&handle) else {
                 continue;
             };
-            let Some(message) = entry.connection.poll_transmit(now) else {
+            let Some(to) = entry.link.poll_transmit(now, entry.remote, buffer) else {
                 entry.queued = false;
+                entry.turn = 0;
                 self.settle(now, handle);
                 continue;
             };
-            let to = entry.remote;
-            self.senders.push_back(handle);
-            let start = buffer.len();
-            wire::encode(&message, buffer);
-            return Some(Transmit {
-                to,
-                bytes: buffer.len() - start,
-            });
+            entry.turn += 1;
+            if entry.turn < entry.link.turn() {
+                self.senders.push_front(handle);
+            } else {
+                entry.turn = 0;
+                self.senders.push_back(handle);
+            }
+            let bytes = buffer.len() - start;
+            return Some(Transmit { to, bytes });
         }
         None
     }
@@ -457,97 +500,11 @@ impl Endpoint {
         self.timers.first().map(|&(at, _)| at)
     }
 
-    /// A connection's id: the same on both sides. Zero before a client knows it.
-    #[must_use]
-    pub fn id(&self, handle: Handle) -> Option<ConnId> {
-        self.connection(handle).map(Connection::id)
-    }
-
-    /// Where a connection is in its life.
-    #[must_use]
-    pub fn phase(&self, handle: Handle) -> Option<Phase> {
-        self.connection(handle).map(Connection::phase)
-    }
-
-    /// Which version a connection speaks; `None` while that isn't certain.
-    #[must_use]
-    pub fn version(&self, handle: Handle) -> Option<Version> {
-        self.connection(handle).map(|_| Version::V1)
-    }
-
-    /// What happened on a connection so far.
-    #[must_use]
-    pub fn connection_stats(&self, handle: Handle) -> Option<Stats> {
-        self.connection(handle).map(Connection::stats)
-    }
-
-    /// What a connection knows of its path; `None` if it doesn't measure.
-    #[must_use]
-    pub fn path(&self, handle: Handle) -> Option<Path> {
-        self.connection(handle).and_then(Connection::path)
-    }
-
-    /// How many messages were written to a connection and not yet acknowledged.
-    #[must_use]
-    pub fn pending(&self, handle: Handle) -> Option<usize> {
-        self.connection(handle).map(Connection::unsent_or_unacked)
-    }
-
-    /// Why a connection is over; `None` while it isn't.
-    #[must_use]
-    pub fn end_reason(&self, handle: Handle) -> Option<EndReason> {
-        match self.phase(handle)? {
-            Phase::Lost => Some(EndReason::Silent),
-            Phase::Connecting | Phase::Open | Phase::Draining | Phase::Closed => None,
-        }
-    }
-
-    /// Our identity in version 2: what a client pins.
-    #[must_use]
-    pub fn public_key(&self) -> PublicKey {
-        self.secret.public()
-    }
-
-    /// A connection of version 1, to look at.
-    #[must_use]
-    pub fn connection(&self, handle: Handle) -> Option<&Connection> {
-        self.connections.get(&handle).map(|entry| &entry.connection)
-    }
-
-    /// A connection's peer.
-    #[must_use]
-    pub fn remote(&self, handle: Handle) -> Option<SocketAddr> {
-        self.connections.get(&handle).map(|entry| entry.remote)
-    }
-
-    /// All connections, those that were lost and not read out included.
-    pub fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
-        self.connections.keys().copied()
-    }
-
-    /// Whether there are no connections.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.connections.is_empty()
-    }
-
-    /// Bytes that were received and wait to be read, of all connections.
-    #[must_use]
-    pub const fn held_bytes(&self) -> usize {
-        self.held_bytes
-    }
-
-    /// What was dropped so far.
-    #[must_use]
-    pub const fn stats(&self) -> EndpointStats {
-        self.stats
-    }
-
     /// Gives a connection a turn to send.
     fn enqueue(&mut self, handle: Handle) {
         if let Some(entry) = self.connections.get_mut(&handle)
             && !entry.queued
-            && !entry.connection.phase().is_over()
+            && entry.link.may_send()
         {
             entry.queued = true;
             self.senders.push_back(handle);
@@ -560,7 +517,7 @@ impl Endpoint {
         let Some(entry) = self.connections.get_mut(&handle) else {
             return;
         };
-        while let Some(event) = entry.connection.poll_event() {
+        while let Some(event) = entry.link.poll_event() {
             let waits = match event {
                 Event::Readable => &mut entry.waiting.readable,
                 Event::Writable => &mut entry.waiting.writable,
@@ -571,7 +528,7 @@ impl Endpoint {
                 self.events.push_back((handle, event));
             }
         }
-        let timer = entry.connection.poll_timeout(now);
+        let timer = entry.link.poll_timeout(now);
         if timer != entry.timer {
             if let Some(at) = entry.timer {
                 self.timers.remove(&(at, handle));
@@ -581,7 +538,8 @@ impl Endpoint {
             }
             entry.timer = timer;
         }
-        let phase = entry.connection.phase();
+        let phase = entry.link.phase();
+        self.follow(handle);
         self.recount(handle);
         match phase {
             Phase::Closed => self.remove(handle),
@@ -595,13 +553,10 @@ impl Endpoint {
         let Some(entry) = self.connections.get_mut(&handle) else {
             return;
         };
-        let connection = &entry.connection;
-        let held = connection.received_bytes();
+        let held = entry.link.received_bytes();
         self.held_bytes = self.held_bytes - entry.held_bytes + held;
         entry.held_bytes = held;
-        let unproven = connection.side() == Side::Server
-            && !connection.is_proven()
-            && !connection.phase().is_over();
+        let unproven = entry.link.is_unproven();
         self.unproven = self.unproven - usize::from(entry.unproven) + usize::from(unproven);
         entry.unproven = unproven;
     }
@@ -620,12 +575,16 @@ impl Endpoint {
         let Some(entry) = self.connections.remove(&handle) else {
             return;
         };
+        self.binary.forget(&entry.link);
         if let Some(at) = entry.timer {
             self.timers.remove(&(at, handle));
         }
         self.held_bytes -= entry.held_bytes;
         self.unproven -= usize::from(entry.unproven);
-        let ip = entry.remote.ip();
+        self.discount(entry.remote.ip());
+    }
+
+    fn discount(&mut self, ip: IpAddr) {
         if let Some(count) = self.addresses.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
@@ -643,7 +602,7 @@ impl Endpoint {
         let mut held = 0;
         let mut unproven = 0;
         for entry in self.connections.values() {
-            entry.connection.check_invariants();
+            entry.link.check_invariants();
             held += entry.held_bytes;
             unproven += usize::from(entry.unproven);
         }
@@ -657,6 +616,7 @@ impl Endpoint {
             self.routes.len() <= self.connections.len(),
             "one route each"
         );
+        self.binary.check_invariants(self.connections.len());
         let addresses: usize = self.addresses.values().sum();
         assert_eq!(addresses, self.connections.len(), "the count per address");
     }

@@ -1,11 +1,14 @@
 //! Bodies of fuzz targets. Public so that a fuzzer's crate outside the workspace and
 //! the tests within it run the same code; no part of the interface.
 
+mod v2;
+
 use std::net::SocketAddr;
 
 use core::time::Duration;
 use stdx::Instant;
 
+pub use self::v2::{codec_v2, codec_v2_samples, endpoint_v2, endpoint_v2_samples};
 use crate::{Config, Endpoint, Message, SeqNum, wire};
 
 /// Whatever reads as a message writes as one that reads the same.

@@ -130,10 +130,6 @@ impl Random {
     }
 
     /// Eight bytes.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the connection of version 2 is the next commit")
-    )]
     pub(crate) fn word(&mut self) -> u64 {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! The Live Sequence Protocol, version 1, as a state machine.
+//! The Live Sequence Protocol, versions 1 and 2, as a state machine.
 //!
 //! LSP carries messages between clients and a server over UDP: in order, exactly once,
 //! up to about a thousand bytes each, with a sign of life every epoch, so that both
@@ -86,12 +86,44 @@
 //! * A Connect with a new initial number from a known address is ignored until the old
 //!   connection is lost. Taking it would let a forged datagram end any connection.
 //!
+//! # Version 2
+//!
+//! [`Config::protocol`] turns on version 2, which a client offers within its Connect and
+//! which servers of version 1 ignore: encrypted and authenticated, with random connection
+//! ids that let a client change its address, messages of any length, an explicit close,
+//! and a pace that holds under loss. Its clauses are in `docs/spec/lsp2.md`. The endpoint
+//! has the same methods; it only needs a [`Seed`], from the operating system's randomness:
+//!
+//! ```
+//! use lsp_core::{Config, Endpoint, Keys, Protocol, SecretKey, Seed};
+//!
+//! # let (os_randomness, another, key_file) = ([1; 32], [2; 32], [3; 32]);
+//! let secret = SecretKey::new(key_file);
+//! let pinned = secret.public();
+//! let server = Config {
+//!     protocol: Protocol::V2,
+//!     keys: Keys { secret: Some(secret), ..Keys::default() },
+//!     ..Config::default()
+//! };
+//! let client = Config {
+//!     protocol: Protocol::V2,
+//!     keys: Keys { server: Some(pinned), ..Keys::default() },
+//!     ..Config::default()
+//! };
+//! let server = Endpoint::server_seeded(server.validate()?, &Seed::new(os_randomness));
+//! let client = Endpoint::client_seeded(client.validate()?, &Seed::new(another));
+//! assert_eq!(server.public_key(), pinned);
+//! # Ok::<(), lsp_core::ConfigError>(())
+//! ```
+//!
+//! The handshake is Noise (`snow`), over `chacha20poly1305` and `curve25519-dalek`: pure
+//! Rust, no C compiler. Small messages share packets, so that the cipher is not the
+//! bottleneck.
+//!
 //! # It is not
 //!
-//! * private or authenticated: the checksum finds accidents, not malice;
-//! * free of head-of-line blocking: a connection is one ordered stream;
-//! * able to say goodbye. All three are for a second version, which would be negotiated
-//!   in [`Message::Connect`]'s `offer` and have a codec of its own beside [`wire`].
+//! * in version 1, private or authenticated: the checksum finds accidents, not malice;
+//! * free of head-of-line blocking: a connection is one ordered stream.
 
 mod acks;
 mod allowance;

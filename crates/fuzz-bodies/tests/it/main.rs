@@ -100,6 +100,8 @@ targets! {
     lsp_endpoint
     mapreduce_run
     mapreduce_streaming
+    lsp_codec_v2
+    lsp_endpoint_v2
     kv_protobuf
     kv_requests
     kv_resp_commands

@@ -20,4 +20,5 @@ mod damage;
 mod soak;
 mod streaming;
 mod transitions;
+mod v2;
 mod window;
