@@ -17,6 +17,7 @@ use crate::bench::{BenchArgs, directory};
 
 pub(crate) mod data;
 mod kontiki;
+mod overhead;
 pub(crate) mod python;
 mod sort;
 mod streaming;
@@ -31,6 +32,8 @@ pub(crate) enum Part {
     Streaming,
     /// Total-order sort of 100-byte records.
     Sort,
+    /// Empty tasks, and a worker that is killed.
+    Overhead,
 }
 
 /// What the parts share.
@@ -40,7 +43,7 @@ pub(crate) struct Bench<'a> {
     /// Where generated inputs are kept, and outputs are written.
     pub(crate) dir: PathBuf,
     /// Runs jobs.
-    pub(crate) kontiki: PathBuf,
+    pub(crate) kontiki: kontiki::Runner,
 }
 
 impl Bench<'_> {
@@ -71,15 +74,21 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
         kontiki: kontiki::build()?,
     };
     let mut rows = Vec::new();
+    let how = match &bench.kontiki {
+        kontiki::Runner::Processes(_) => "Kontiki runs a coordinator and two workers.",
+        kontiki::Runner::Threads(_) => "Kontiki runs on two threads of one process.",
+    };
     let mut method = vec![
+        how,
         "Seconds from the start of the command to its end for Kontiki (with starting its processes) \
          and GNU sort;\nfor DuckDB, Polars and Spark without starting Python and the session. Two \
          processors for each.\nAll outputs were compared.",
     ];
-    let parts: [(Part, Measure, &str); 3] = [
+    let parts: [(Part, Measure, &str); 4] = [
         (Part::Words, words::rows, words::METHOD),
         (Part::Streaming, streaming::rows, streaming::METHOD),
         (Part::Sort, sort::rows, sort::METHOD),
+        (Part::Overhead, overhead::rows, overhead::METHOD),
     ];
     for (part, measure, how) in parts {
         if bench.wants(part) {

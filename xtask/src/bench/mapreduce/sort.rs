@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::bench::mapreduce::kontiki::Job;
+use crate::bench::mapreduce::kontiki::{Job, What};
 use crate::bench::mapreduce::{Bench, System, data, outputs, python, rate_rows, rounds, timed};
 use crate::bench::report::Row;
 use crate::sh;
@@ -42,8 +42,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
         run: Box::new(|| {
             let output = bench.fresh("sort-Kontiki")?;
             let job = Job {
-                builtin: Some("sort"),
-                streaming: None,
+                what: What::Builtin("sort", None),
                 input: &input,
                 output: &output,
                 reduces: 8,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::bench::mapreduce::kontiki::Job;
+use crate::bench::mapreduce::kontiki::{Job, What};
 use crate::bench::mapreduce::{Bench, System, data, outputs, rate_rows, rounds, timed};
 use crate::bench::report::Row;
 use crate::sh;
@@ -64,8 +64,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
             run: Box::new(|| {
                 let output = bench.fresh("streaming-Kontiki")?;
                 let job = Job {
-                    builtin: None,
-                    streaming: Some((&map, &reduce)),
+                    what: What::Streaming(&map, &reduce),
                     input: &input,
                     output: &output,
                     reduces: 2,

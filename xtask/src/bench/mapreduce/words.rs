@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use crate::bench::mapreduce::kontiki::Job;
+use crate::bench::mapreduce::kontiki::{Job, What};
 use crate::bench::mapreduce::{Bench, System, data, outputs, python, rate_rows, rounds, timed};
 use crate::bench::report::Row;
 
@@ -69,8 +69,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
         run: Box::new(|| {
             let output = bench.fresh("words-Kontiki")?;
             let job = Job {
-                builtin: Some("wordcount"),
-                streaming: None,
+                what: What::Builtin("wordcount", None),
                 input: &input,
                 output: &output,
                 reduces: 2,
