@@ -178,10 +178,9 @@ impl Bench {
             let numbers = [count, shape.dimension, shape.k].map(|number| number.to_string());
             let spread = shape.spread.to_string();
             let [count, dimension, k] = &numbers;
-            self.peer(
-                python,
-                &["make", &points, &start, count, dimension, k, &spread],
-            )?;
+            let text = if shape.whole { "csv" } else { "-" };
+            let words = ["make", &points, &start, count, dimension, k, &spread, text];
+            self.peer(python, &words)?;
         }
         let mut kontiki = Times::default();
         let mut peers = [Times::default(), Times::default()];

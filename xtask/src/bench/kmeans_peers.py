@@ -1,6 +1,6 @@
 """What the k-means benchmark compares with: one command, one JSON line.
 
-make POINTS START ROWS DIMENSION K SPREAD   writes f32 blobs and K of their rows (.npy, and CSV)
+make POINTS START ROWS DIMENSION K SPREAD csv|-   writes f32 blobs and K of their rows as .npy
 sklearn|faiss POINTS START ITERATIONS       times fits; sklearn-whole and faiss-whole do one fit
 spark POINTS.csv K ITERATIONS               times Spark's, from starts of its own
 """
@@ -10,7 +10,7 @@ import sys
 import time
 
 
-def make(points, start, rows, dimension, k, spread):
+def make(points, start, rows, dimension, k, spread, text):
     import numpy as np
 
     random = np.random.RandomState(3)
@@ -23,7 +23,8 @@ def make(points, start, rows, dimension, k, spread):
         x = random.uniform(0, 1, (rows, dimension))
     x = x.astype(np.float32)
     np.save(points, x)
-    np.savetxt(points.replace(".npy", ".csv"), x, fmt="%.6f", delimiter=",")
+    if text == "csv":
+        np.savetxt(points.replace(".npy", ".csv"), x, fmt="%.6f", delimiter=",")
     np.save(start, x[random.choice(rows, k, replace=False)])
     return {}
 
