@@ -8,6 +8,9 @@
 //! cargo build --release -p lsp-core --example idle_v2
 //! command time -v target/release/examples/idle_v2 10000
 //! ```
+//!
+//! On 2 cores, 24 GB, shared, on 2026-11-21: a peak of 69.0 MB with 10,000 and 2.6 MB with
+//! one, so 3.3 KB an end; 11.4 s of processor time, the ten thousand handshakes included.
 
 use core::time::Duration;
 use std::net::{Ipv4Addr, SocketAddr};

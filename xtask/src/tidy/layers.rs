@@ -52,12 +52,17 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "lsp-core",
-        // The wire format is JSON with base64, byte for byte what the other ends send.
+        // The wire format is JSON with base64, byte for byte what the other ends send. Version 2
+        // is encrypted: Noise's handshake, the cipher of the data phase, and the key stream
+        // that randomness is drawn from.
         uses: &[
             "base64",
             "bytes",
+            "chacha20",
+            "chacha20poly1305",
             "serde",
             "serde_json",
+            "snow",
             "stdx",
             "thiserror",
         ],
