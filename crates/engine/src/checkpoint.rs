@@ -5,6 +5,11 @@
 //! streamed into one atomic change of the disk. Old images (see `store`) stand in for
 //! entries that were changed again meanwhile, so the change is exactly the state at
 //! the cut.
+//!
+//! A disk without room for it undoes the checkpoint: the log still holds everything, so
+//! the engine goes on as if none had been begun. What the LSM leaves behind when that
+//! happens (half a table, or a background thread that gave up) goes away when it is
+//! opened again, which the next checkpoint does first.
 
 use std::sync::Arc;
 
@@ -19,6 +24,10 @@ use crate::store::{Changed, ChangedList, Checkpoint};
 
 /// Entries copied out under one hold of the lock: some tens of microseconds.
 const CHUNK: usize = 256;
+
+/// What a checkpoint takes on disk besides what has changed, at most: blocks, filters, a
+/// version of the LSM's manifest.
+const ROOM_LEAST: u64 = 1 << 20;
 
 /// What a checkpoint has to write.
 struct Cut {
@@ -35,26 +44,104 @@ impl FjallEngine {
         &self,
         state: &mut CheckpointState,
     ) -> Result<LogIndex, EngineError> {
+        self.tidy_up(state)?;
+        self.check_room()?;
         loop {
             let Some(cut) = self.cut(state) else {
                 return Ok(state.index);
             };
-            let target = if cut.replaces_disk {
-                Arc::new(cut.disk.next_generation(&self.dir, &self.options)?)
-            } else {
-                Arc::clone(&cut.disk)
+            let target = match self.write(&cut) {
+                Ok(target) => target,
+                Err(error) => {
+                    if error.is_disk_full() {
+                        state.has_leftovers = true;
+                        self.undo(&cut);
+                    }
+                    return Err(error);
+                }
             };
-            let written = target.change(|sink| self.write_cut(&cut, sink))?;
-            if written.is_some() && cut.replaces_disk {
-                target.promote(&self.dir, &cut.disk)?;
-            }
-            self.end(&cut, written.is_some().then_some(target));
-            if written.is_some() {
+            let is_written = target.is_some();
+            self.end(&cut, target);
+            if is_written {
                 self.checkpointed(state, cut.saved.applied);
                 return Ok(state.index);
             }
             // A `Clear` overtook this checkpoint: what it was to write is gone.
         }
+    }
+
+    /// Opens the LSM again if that does it good.
+    fn tidy_up(&self, state: &mut CheckpointState) -> Result<(), EngineError> {
+        let is_lame = self.state.read().store.disk.is_lame();
+        if !is_lame && !state.has_leftovers {
+            return Ok(());
+        }
+        let _between_entries = self.apply_lock.lock();
+        let mut live = self.state.write();
+        // Whoever streams a snapshot from it goes first.
+        let Some(disk) = Arc::get_mut(&mut live.store.disk) else {
+            return Ok(());
+        };
+        if is_lame {
+            tracing::warn!(
+                path = %disk.path.display(),
+                "the LSM's background work failed, most likely for want of disk space: starting it again"
+            );
+        }
+        disk.reopen(&self.options).map_err(|error| match error {
+            // This is not one to go on after: there is nothing to read from any more.
+            EngineError::DiskFull { path, .. } => EngineError::File {
+                action: "open the LSM again in",
+                path,
+                source: std::io::ErrorKind::StorageFull.into(),
+            },
+            error => error,
+        })?;
+        state.has_leftovers = false;
+        Ok(())
+    }
+
+    /// Refuses to begin what there is no room for.
+    fn check_room(&self) -> Result<(), EngineError> {
+        let dirty = self.state.read().store.dirty_bytes;
+        let wanted = dirty + dirty / 8 + ROOM_LEAST;
+        // If it can't be found out, writing will tell.
+        let Ok(stat) = rustix::fs::statvfs(&self.dir) else {
+            return Ok(());
+        };
+        if stat.f_bavail.saturating_mul(stat.f_frsize) >= wanted {
+            return Ok(());
+        }
+        Err(EngineError::DiskFull {
+            action: "write a checkpoint",
+            path: self.dir.clone(),
+        })
+    }
+
+    /// Writes a checkpoint; returns where it is, or `None` if a `Clear` overtook it.
+    fn write(&self, cut: &Cut) -> Result<Option<Arc<Disk>>, EngineError> {
+        let target = if cut.replaces_disk {
+            Arc::new(cut.disk.next_generation(&self.dir, &self.options)?)
+        } else {
+            Arc::clone(&cut.disk)
+        };
+        if target.change(|sink| self.write_cut(cut, sink))?.is_none() {
+            return Ok(None);
+        }
+        if cut.replaces_disk {
+            target.promote(&self.dir, &cut.disk)?;
+        }
+        Ok(Some(target))
+    }
+
+    /// As if the checkpoint had not been begun.
+    fn undo(&self, cut: &Cut) {
+        for chunk in cut.changed.chunks(CHUNK) {
+            self.state.write().store.take_back(chunk);
+        }
+        let mut live = self.state.write();
+        live.store.replaces_disk |= cut.replaces_disk;
+        live.store.abandon_checkpoint();
     }
 
     /// Begins a checkpoint, if there is anything to write.

@@ -20,14 +20,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut};
 use fjall::compaction::Leveled;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use kv_core::layout::{KIND_RECORD, KIND_STATE, STATE_SLOT, prefix};
 use stdx::{LogIndex, Term};
 
-use crate::error::EngineError;
+use crate::error::{EngineError, says_disk_full};
 use crate::options::Options;
 
 /// The version of everything in the directory.
@@ -36,6 +37,9 @@ const FORMAT_VERSION: u32 = 1;
 const MAGIC: &str = "kontiki-engine";
 /// Checkpoints that wait to be merged.
 const LEVEL_0_TABLES_MAX: u8 = 8;
+/// How often an LSM that was just closed is tried to be opened, and the pause in between.
+const REOPEN_ATTEMPTS: u32 = 200;
+const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 /// The version byte of the group's state.
 const STATE_VERSION: u8 = 1;
 /// The bytes of the group's state.
@@ -90,8 +94,10 @@ pub(crate) struct Disk {
     pub(crate) path: PathBuf,
     pub(crate) generation: u64,
     group: u32,
-    /// `None` only while it is dropped.
+    /// `None` only while it is dropped or opened again.
     lsm: Option<(Database, Keyspace)>,
+    /// Bytes that checkpoints may still write before they find the disk full; for tests.
+    budget: Arc<AtomicU64>,
     /// Delete the directory when nobody uses it any more.
     retired: AtomicBool,
     reads: AtomicU64,
@@ -155,16 +161,21 @@ impl Disk {
         if path.exists() {
             remove_generation(&path)?;
         }
-        let disk = Self::open_generation(dir, generation, options)?;
+        let mut disk = Self::open_generation(dir, generation, options)?;
+        disk.budget = Arc::clone(&self.budget);
         disk.retired.store(true, Ordering::Relaxed);
         Ok(disk)
     }
 
     /// Makes this generation the one that counts, and the other one go away when its
     /// last user does.
+    ///
+    /// [`EngineError::DiskFull`] means that nothing happened. After any other error nobody
+    /// knows which one counts, so neither goes away.
     pub(crate) fn promote(&self, dir: &Path, other: &Self) -> Result<(), EngineError> {
-        write_current(dir, self.generation)?;
+        stage_current(dir, self.generation)?;
         self.retired.store(false, Ordering::Relaxed);
+        replace_current(dir)?;
         other.retired.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -175,28 +186,10 @@ impl Disk {
         options: &Options,
     ) -> Result<Self, EngineError> {
         let path = generation_path(dir, generation);
-        let failed = |source| match source {
-            fjall::Error::Locked => EngineError::InUse {
-                path: dir.to_owned(),
-            },
-            source => EngineError::Lsm {
-                action: "open",
-                path: path.clone(),
-                source,
-            },
-        };
-        let database = Database::builder(&path)
-            .worker_threads(1)
-            .cache_size(options.cache_bytes.get())
-            .manual_journal_persist(true)
-            .open()
-            .map_err(failed)?;
-        let keyspace = database
-            .keyspace("records", keyspace_options)
-            .map_err(failed)?;
         Ok(Self {
             group: options.group,
-            lsm: Some((database, keyspace)),
+            lsm: Some(open_lsm(&path, options)?),
+            budget: Arc::new(AtomicU64::new(u64::MAX)),
             retired: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             generation,
@@ -204,26 +197,61 @@ impl Disk {
         })
     }
 
-    pub(crate) fn database(&self) -> &Database {
-        &self
-            .lsm
-            .as_ref()
-            .expect("it is there until it is dropped")
-            .0
+    /// Closes and opens the LSM, which removes what failed checkpoints and compactions left
+    /// behind, and starts its background thread again if that ended with an error.
+    pub(crate) fn reopen(&mut self, options: &Options) -> Result<(), EngineError> {
+        drop(self.lsm.take());
+        let mut attempts = REOPEN_ATTEMPTS;
+        loop {
+            match open_lsm(&self.path, options) {
+                Ok(lsm) => {
+                    self.lsm = Some(lsm);
+                    return Ok(());
+                }
+                // Its thread needs a moment to let go of the lock, and gives no sign of it.
+                Err(EngineError::InUse { .. }) if attempts > 0 => {
+                    attempts -= 1;
+                    std::thread::sleep(REOPEN_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    pub(crate) fn keyspace(&self) -> &Keyspace {
-        &self
-            .lsm
-            .as_ref()
-            .expect("it is there until it is dropped")
-            .1
+    /// Whether the LSM's background thread ended with an error.
+    pub(crate) fn is_lame(&self) -> bool {
+        // Nothing is ever in its journal, so this writes nothing.
+        self.database()
+            .is_ok_and(|database| database.persist(PersistMode::Buffer).is_err())
+    }
+
+    /// Bytes that checkpoints may still write; for tests.
+    pub(crate) fn budget(&self) -> &AtomicU64 {
+        &self.budget
+    }
+
+    fn lsm(&self) -> Result<&(Database, Keyspace), EngineError> {
+        // Without it the engine is poisoned, which doesn't keep readers out.
+        self.lsm.as_ref().ok_or(EngineError::Poisoned)
+    }
+
+    pub(crate) fn database(&self) -> Result<&Database, EngineError> {
+        self.lsm().map(|(database, _)| database)
+    }
+
+    pub(crate) fn keyspace(&self) -> Result<&Keyspace, EngineError> {
+        self.lsm().map(|(_, keyspace)| keyspace)
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.keyspace().map_or(0, Keyspace::disk_space)
     }
 
     /// The stored value of a key.
     pub(crate) fn get(&self, slot: u16, key: &[u8]) -> Result<Option<Slice>, EngineError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.keyspace()
+        self.keyspace()?
             .get(self.record_key(slot, key))
             .map_err(self.failed("read a record"))
     }
@@ -231,7 +259,7 @@ impl Disk {
     /// The state as of the last checkpoint; all zeros before the first.
     pub(crate) fn saved(&self) -> Result<Saved, EngineError> {
         let state = self
-            .keyspace()
+            .keyspace()?
             .get(self.state_key())
             .map_err(self.failed("read the state"))?;
         match state {
@@ -262,11 +290,7 @@ impl Disk {
     /// An error of the LSM.
     pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(fjall::Error) -> EngineError {
         let path = self.path.clone();
-        move |source| EngineError::Lsm {
-            action,
-            path,
-            source,
-        }
+        move |source| lsm_error(action, path, source)
     }
 
     pub(crate) fn corrupt(&self, what: &'static str) -> EngineError {
@@ -310,18 +334,38 @@ impl Sink<'_> {
         self.key.clear();
         self.key.extend_from_slice(&self.disk.slot_prefix(slot));
         self.key.extend_from_slice(key);
+        self.disk
+            .spend(self.key.len() + stored.map_or(0, <[u8]>::len))?;
         (self.write)(&self.key, stored).map_err(self.disk.failed("write a checkpoint"))
     }
 }
 
 impl Disk {
+    /// Takes from the budget.
+    fn spend(&self, bytes: usize) -> Result<(), EngineError> {
+        let left = self.budget.load(Ordering::Relaxed);
+        if left == u64::MAX {
+            return Ok(());
+        }
+        match left.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.budget.store(left, Ordering::Relaxed);
+                Ok(())
+            }
+            None => Err(EngineError::DiskFull {
+                action: "write a checkpoint",
+                path: self.path.clone(),
+            }),
+        }
+    }
+
     /// Changes records atomically and durably: `fill` puts them, and says what the
     /// state is with them; if it says `None`, nothing is changed.
     pub(crate) fn change(
         &self,
         fill: impl FnOnce(&mut Sink<'_>) -> Result<Option<Saved>, EngineError>,
     ) -> Result<Option<Saved>, EngineError> {
-        let ingestion = self.keyspace().start_ingestion();
+        let ingestion = self.keyspace()?.start_ingestion();
         let mut ingestion = ingestion.map_err(self.failed("begin a checkpoint"))?;
         let mut write = |key: &[u8], stored: Option<&[u8]>| match stored {
             Some(stored) => ingestion.write(key, stored),
@@ -401,22 +445,74 @@ fn read_current(dir: &Path) -> Result<Option<u64>, EngineError> {
 }
 
 fn write_current(dir: &Path, generation: u64) -> Result<(), EngineError> {
-    let (temporary, path) = (dir.join("CURRENT.new"), dir.join("CURRENT"));
+    stage_current(dir, generation)?;
+    replace_current(dir)
+}
+
+/// Writes what is to be `CURRENT`, under another name.
+fn stage_current(dir: &Path, generation: u64) -> Result<(), EngineError> {
+    let staged = dir.join("CURRENT.new");
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&temporary)?;
+        let mut file = fs::File::create(&staged)?;
         writeln!(file, "{MAGIC} {FORMAT_VERSION} generation {generation}")?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        fs::File::open(dir)?.sync_all()
+        file.sync_all()
     };
-    write().map_err(file_error("replace", &path))
+    write().map_err(file_error("write", &staged))
+}
+
+/// Replaces `CURRENT`. After an error the old one or the new one counts.
+fn replace_current(dir: &Path) -> Result<(), EngineError> {
+    let path = dir.join("CURRENT");
+    let replaced =
+        fs::rename(dir.join("CURRENT.new"), &path).and_then(|()| fs::File::open(dir)?.sync_all());
+    // Never `DiskFull`, which says that nothing happened.
+    replaced.map_err(|source| EngineError::File {
+        action: "replace",
+        path,
+        source,
+    })
+}
+
+fn open_lsm(path: &Path, options: &Options) -> Result<(Database, Keyspace), EngineError> {
+    let failed = |source| match source {
+        fjall::Error::Locked => EngineError::InUse {
+            path: path.parent().unwrap_or(path).to_owned(),
+        },
+        source => lsm_error("open", path.to_owned(), source),
+    };
+    let database = Database::builder(path)
+        .worker_threads(1)
+        .cache_size(options.cache_bytes.get())
+        .manual_journal_persist(true)
+        .open()
+        .map_err(failed)?;
+    let keyspace = database
+        .keyspace("records", keyspace_options)
+        .map_err(failed)?;
+    Ok((database, keyspace))
+}
+
+fn lsm_error(action: &'static str, path: PathBuf, source: fjall::Error) -> EngineError {
+    if says_disk_full(&source) {
+        return EngineError::DiskFull { action, path };
+    }
+    EngineError::Lsm {
+        action,
+        path,
+        source,
+    }
 }
 
 fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EngineError {
     let path = path.to_owned();
-    move |source| EngineError::File {
-        action,
-        path,
-        source,
+    move |source| {
+        if says_disk_full(&source) {
+            return EngineError::DiskFull { action, path };
+        }
+        EngineError::File {
+            action,
+            path,
+            source,
+        }
     }
 }

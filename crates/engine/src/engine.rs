@@ -44,14 +44,15 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When storage fails. The engine is then poisoned.
+    /// [`EngineError::DiskFull`] when there is no room: nothing has changed, try again later.
+    /// When storage fails otherwise; the engine is then poisoned.
     fn checkpoint(&self) -> Result<LogIndex, EngineError>;
 
     /// A checkpoint forced to disk: the log may be truncated through the index returned.
     ///
     /// # Errors
     ///
-    /// When storage fails. The engine is then poisoned.
+    /// As [`Self::checkpoint`].
     fn persist(&self) -> Result<LogIndex, EngineError>;
 
     /// A consistent copy of everything at some applied entry, to be read as a stream

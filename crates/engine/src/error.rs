@@ -9,7 +9,8 @@ use kv_core::{ApplyError, DecodeError};
 ///
 /// Whatever fails while an entry is applied or a checkpoint is
 /// written leaves the engine poisoned: what is in memory can't be trusted to be what
-/// other replicas have, so the process must restart from disk and the log.
+/// other replicas have, so the process must restart from disk and the log. A full disk
+/// is the exception ([`Self::DiskFull`]).
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A committed entry can't be understood, perhaps because a newer version wrote it.
@@ -30,6 +31,18 @@ pub enum EngineError {
     #[error("{path} is in use by another process; stop it first")]
     InUse {
         /// The directory.
+        path: PathBuf,
+    },
+    /// No room on the disk. Nothing is lost: what was to be written stays in memory, and
+    /// in the log. The engine goes on and the same may be tried again.
+    #[error(
+        "the disk is full: no room to {action} in {path}; nothing is lost: free some space \
+         (reads go on, and so do writes once there is space)"
+    )]
+    DiskFull {
+        /// What was being done.
+        action: &'static str,
+        /// The directory or file.
         path: PathBuf,
     },
     /// The LSM failed.
@@ -81,6 +94,31 @@ pub enum EngineError {
     /// A snapshot could not be read; nothing was changed.
     #[error("failed to read the snapshot")]
     SnapshotRead(#[source] io::Error),
+}
+
+impl EngineError {
+    /// Whether the disk is full: nothing is lost, and the same may succeed later.
+    #[must_use]
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull { .. })
+    }
+}
+
+/// Whether an error or one of its causes says that the disk is full.
+pub(crate) fn says_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl From<ApplyError<Self>> for EngineError {

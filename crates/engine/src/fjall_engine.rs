@@ -41,6 +41,8 @@ pub struct FjallEngine {
     pub(crate) apply_lock: Mutex<EvictHand>,
     pub(crate) state: RwLock<State>,
     poisoned: AtomicBool,
+    /// The last checkpoint found no room.
+    disk_full: AtomicBool,
     referenced: Box<[AtomicU8]>,
     evictions: AtomicU64,
     /// `CheckpointState::index`, for those who won't wait for a running checkpoint.
@@ -53,6 +55,8 @@ pub struct FjallEngine {
 pub(crate) struct CheckpointState {
     /// The applied index of the last one.
     pub(crate) index: LogIndex,
+    /// A failed one left files behind.
+    pub(crate) has_leftovers: bool,
 }
 
 /// The slot at which eviction goes on.
@@ -94,10 +98,12 @@ impl FjallEngine {
             options,
             checkpoint: Mutex::new(CheckpointState {
                 index: saved.applied,
+                has_leftovers: false,
             }),
             apply_lock: Mutex::default(),
             state: RwLock::new(State::new(store, saved)),
             poisoned: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
             referenced: (0..REFERENCED_COUNT).map(|_| AtomicU8::new(0)).collect(),
             evictions: AtomicU64::new(0),
             checkpoint_index: AtomicU64::new(saved.applied.get()),
@@ -118,6 +124,14 @@ impl FjallEngine {
             std::hint::spin_loop();
         }
         self.state.read()
+    }
+
+    /// Lets checkpoints write so many more bytes before they find the disk full. For tests.
+    #[doc(hidden)]
+    pub fn set_checkpoint_budget(&self, bytes: Option<u64>) {
+        let state = self.state.read();
+        let budget = state.store.disk.budget();
+        budget.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Notes that a checkpoint is on disk.
@@ -143,7 +157,7 @@ impl FjallEngine {
     }
 
     fn poison_on_error<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
-        if result.is_err() {
+        if result.as_ref().is_err_and(|error| !error.is_disk_full()) {
             self.poisoned.store(true, Ordering::Release);
         }
         result
@@ -249,7 +263,10 @@ impl FjallEngine {
     fn checkpoint_now(&self) -> Result<LogIndex, EngineError> {
         let mut checkpoint = self.checkpoint.lock();
         self.check_poisoned()?;
-        let index = self.poison_on_error(self.checkpoint_locked(&mut checkpoint))?;
+        let written = self.poison_on_error(self.checkpoint_locked(&mut checkpoint));
+        let disk_full = written.as_ref().is_err_and(EngineError::is_disk_full);
+        self.disk_full.store(disk_full, Ordering::Release);
+        let index = written?;
         self.evict_after_checkpoint();
         Ok(index)
     }
@@ -308,8 +325,16 @@ impl Engine for FjallEngine {
         replies: Option<&mut Vec<Reply>>,
     ) -> Result<(), EngineError> {
         self.check_poisoned()?;
-        if self.state.read().store.dirty_bytes > self.options.dirty_bytes_max.get() {
-            self.checkpoint_now()?;
+        let dirty = self.state.read().store.dirty_bytes;
+        if dirty > self.options.dirty_bytes_max.get() && !self.disk_full.load(Ordering::Acquire) {
+            match self.checkpoint_now() {
+                // The log will soon find the disk full as well, which bounds what is to be kept
+                // in memory. Another attempt is for whoever calls `checkpoint` in the background.
+                Err(error) if error.is_disk_full() => {}
+                other => {
+                    other?;
+                }
+            }
         }
         let mut hand = self.apply_lock.lock();
         self.poison_on_error(self.apply_locked(&mut hand, (index, term), payload, replies))
@@ -333,10 +358,10 @@ impl Engine for FjallEngine {
         self.check_poisoned()?;
         self.poison_on_error(self.checkpoint_locked(&mut checkpoint))?;
         let disk = Arc::clone(&self.state.read().store.disk);
-        let view = disk.database().snapshot();
+        let view = disk.database()?.snapshot();
         let saved = disk.saved()?;
         let (from, to) = (disk.slot_prefix(0), disk.slot_prefix(SLOT_COUNT));
-        let records = view.range(disk.keyspace(), from..to);
+        let records = view.range(disk.keyspace()?, from..to);
         drop(checkpoint);
         let header = Header {
             index: saved.applied,
@@ -389,7 +414,7 @@ impl Engine for FjallEngine {
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
             disk_reads: store.disk.reads(),
             evictions: self.evictions.load(Ordering::Relaxed),
-            disk_bytes: store.disk.keyspace().disk_space(),
+            disk_bytes: store.disk.bytes(),
         }
     }
 }

@@ -113,7 +113,7 @@ impl<'a> FjallView<'a> {
         let (mut disk, mut left) = if store.complete {
             (None, count.max(1))
         } else {
-            let disk = DiskKeys::from_slot(&store.disk, start.slot);
+            let disk = DiskKeys::from_slot(&store.disk, start.slot)?;
             (Some(disk), count.max(DISK_STEP_COUNT))
         };
         let mut at = Some(start);
@@ -293,7 +293,7 @@ impl<'a> FjallView<'a> {
             store.disk.slot_prefix(slots.start),
             store.disk.slot_prefix(slots.end),
         );
-        for pair in store.disk.keyspace().range(from..to) {
+        for pair in store.disk.keyspace()?.range(from..to) {
             let (stored_key, stored): (Slice, Slice) = pair
                 .into_inner()
                 .map_err(store.disk.failed("read a slot"))?;
@@ -329,13 +329,13 @@ struct DiskKeys<'a> {
 }
 
 impl<'a> DiskKeys<'a> {
-    fn from_slot(disk: &'a Disk, slot: u16) -> Self {
+    fn from_slot(disk: &'a Disk, slot: u16) -> Result<Self, EngineError> {
         let (from, to) = (disk.slot_prefix(slot), disk.slot_prefix(SLOT_COUNT));
-        Self {
+        Ok(Self {
             disk,
-            keys: disk.keyspace().range(from..to),
+            keys: disk.keyspace()?.range(from..to),
             next: None,
-        }
+        })
     }
 
     /// The next key, if it is in this slot. Slots are asked for in ascending order, and

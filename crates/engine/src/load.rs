@@ -87,7 +87,7 @@ fn load_range(disk: &Disk, range: Range<u16>, budget: u64) -> Result<Loaded, Eng
     let (from, to) = (disk.slot_prefix(range.start), disk.slot_prefix(range.end));
     let mut entries: Vec<Entry> = Vec::new();
     let mut resident_bytes = 0;
-    for pair in disk.keyspace().range::<[u8; PREFIX_BYTES], _>(from..to) {
+    for pair in disk.keyspace()?.range::<[u8; PREFIX_BYTES], _>(from..to) {
         let (stored_key, stored) = pair.into_inner().map_err(disk.failed("read all records"))?;
         let key = split_key(&stored_key).filter(|&(_, slot, ..)| range.contains(&slot));
         let (_, slot, _, key) = key.ok_or_else(|| disk.corrupt("a key"))?;

@@ -161,6 +161,38 @@ impl Store {
         self.checkpoint = Checkpoint::Idle;
     }
 
+    /// Marks the entries among `changed` as changed in the present epoch: a checkpoint that
+    /// was to write them failed. Those that are marked `ON_DISK` wrongly only cost a
+    /// tombstone too many.
+    pub(crate) fn take_back(&mut self, changed: &[Changed]) {
+        if self.checkpoint == Checkpoint::Overtaken {
+            return;
+        }
+        let (epoch, pending) = (self.epoch, self.pending());
+        for at in changed {
+            let mut noted = 0;
+            let table = self.slots.slot_mut(at.slot()).table_mut(at.hash());
+            for entry in table.iter_hash_mut(at.hash()) {
+                let is_meant = crate::cursor::hash_key(entry.key()) == at.hash();
+                if is_meant && entry.flags() & epoch == 0 {
+                    entry.set_flags(entry.flags() & !pending | epoch);
+                    self.dirty_bytes += entry.memory_bytes();
+                    noted += 1;
+                }
+            }
+            if noted > 0 {
+                self.note_changed(*at);
+            }
+        }
+    }
+
+    /// Ends a checkpoint that wrote nothing, after all its entries were taken back.
+    pub(crate) fn abandon_checkpoint(&mut self) {
+        // Newer versions of these entries are to be written now.
+        self.images.clear();
+        self.end_checkpoint();
+    }
+
     /// Forgets tombstones among `changed` that a checkpoint has put on disk.
     pub(crate) fn drop_tombstones(&mut self, changed: &[Changed]) {
         for at in changed {
@@ -227,7 +259,7 @@ impl Store {
             let entry = Entry::record(epoch, key.bytes, meta, value);
             self.dirty_bytes += entry.memory_bytes();
             self.insert(key, entry);
-            self.note_changed(key);
+            self.note_changed(Changed::new(key.slot, key.hash));
             self.account_new(key, meta, value);
             return;
         };
@@ -254,7 +286,7 @@ impl Store {
         }
         if flags & epoch == 0 {
             self.dirty_bytes += (key.bytes.len() + value.len()) as u64;
-            self.note_changed(key);
+            self.note_changed(Changed::new(key.slot, key.hash));
         }
         match old {
             Some((old, old_len)) => {
@@ -268,8 +300,7 @@ impl Store {
     }
 
     #[inline]
-    fn note_changed(&mut self, key: Located<'_>) {
-        let changed = Changed::new(key.slot, key.hash);
+    fn note_changed(&mut self, changed: Changed) {
         match self.changed.last_mut() {
             Some(piece) if piece.len() < CHANGED_PIECE => piece.push(changed),
             _ => {
@@ -352,7 +383,7 @@ impl Table for Store {
             self.resident_bytes = self.resident_bytes + new_bytes - removed.memory_bytes();
             if flags & epoch == 0 {
                 self.dirty_bytes += new_bytes;
-                self.note_changed(key);
+                self.note_changed(Changed::new(key.slot, key.hash));
             }
             if flags & pending != 0 {
                 self.images.entry(key.slot).or_default().push(removed);
