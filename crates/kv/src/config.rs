@@ -4,6 +4,7 @@ use core::ops::Deref;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use stdx::{ByteSize, NodeId};
 use thiserror::Error;
@@ -72,6 +73,9 @@ pub struct Config {
     pub disk_reserve: ByteSize,
     /// What happens when the node can't go on (failed disk, a bug). Default: abort the process.
     pub on_fatal: OnFatal,
+    /// Keeps the log here rather than in files of the data directory: for tests of disks that
+    /// fail. Default none.
+    pub log_disk: Option<Arc<dyn wal::disk::Disk>>,
 }
 
 /// What cluster a node belongs to.
@@ -146,6 +150,7 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(10),
             disk_reserve: ByteSize::mib(128),
             on_fatal: OnFatal::default(),
+            log_disk: None,
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod error;
 mod fetcher;
+pub(crate) mod full_disk;
 mod group;
 pub(crate) mod handle;
 pub(crate) mod inbox;

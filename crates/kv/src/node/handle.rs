@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{Config, Valid};
 use crate::node::clock;
 use crate::node::error::{AdminError, ExecuteError, ReadError};
+use crate::node::full_disk::FullDisk;
 use crate::node::inbox::{Admin, Control, Inbox, Reader, Received, Refusal};
 use crate::node::publish::{Leadership, Published, Reign};
 use crate::node::status::{DataStatus, DiskStatus, MemberStatus, NodeStatus, Role};
@@ -55,8 +56,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) published: Arc<Published>,
     pub(crate) engine: Arc<dyn Engine>,
-    /// Why no write is taken at the moment.
-    pub(crate) disk_full: AtomicBool,
+    /// Whether no write is taken at the moment for want of space.
+    pub(crate) full_disk: FullDisk,
     pub(crate) shutting_down: AtomicBool,
     /// Everything stops where it is.
     pub(crate) halted: AtomicBool,
@@ -187,7 +188,7 @@ impl Handle {
         if shared.shutting_down.load(Ordering::Acquire) {
             return Ok(Err(ExecuteError::ShuttingDown));
         }
-        if shared.disk_full.load(Ordering::Acquire) {
+        if shared.full_disk.is_full() {
             return Ok(Err(ExecuteError::DiskFull));
         }
         let (answer, answered) = oneshot::channel();
@@ -372,7 +373,7 @@ impl Handle {
             members: members.collect(),
             disk: DiskStatus {
                 engine_bytes: stats.disk_bytes,
-                full: shared.disk_full.load(Ordering::Acquire),
+                full: shared.full_disk.is_full(),
                 ..*shared.disk.lock()
             },
             data: DataStatus {
@@ -512,7 +513,7 @@ impl Owner for Door {
         let shared = &*self.shared;
         let refusal = if shared.shutting_down.load(Ordering::Acquire) {
             Some(ExecuteError::ShuttingDown)
-        } else if shared.disk_full.load(Ordering::Acquire) {
+        } else if shared.full_disk.is_full() {
             Some(ExecuteError::DiskFull)
         } else {
             None

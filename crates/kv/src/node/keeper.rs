@@ -11,15 +11,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
 
 use crate::node::disk::free_bytes;
+use crate::node::full_disk::Finder;
 use crate::node::handle::Shared;
-use crate::node::inbox::Control;
+use crate::node::inbox::{Admin, Control};
 use crate::node::log_writer::describe;
 use crate::transport::Transport;
 
 /// How often the disk's free space and the queues are looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
+
+/// Pause after a checkpoint that found the disk full.
+const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// A node with a full disk gives leadership away at most so often: the others may be no better.
+const HAND_OVER_PERIOD: Duration = Duration::from_secs(30);
 
 /// A change waits at most so long for a checkpoint.
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(60);
@@ -93,38 +101,72 @@ pub(crate) struct KeeperThread {
     pub(crate) transport: Transport,
 }
 
+/// When what was done last.
+struct Past {
+    checkpointed: Instant,
+    /// The bytes applied when the state was last forced to disk.
+    persisted_bytes: u64,
+    /// A checkpoint found the disk full.
+    failed: Option<Instant>,
+    /// Leadership was given away for want of space.
+    handed_over: Option<Instant>,
+}
+
 impl KeeperThread {
     pub(crate) fn run(self) -> Result<(), String> {
-        let mut checkpointed = Instant::now();
-        let mut persisted_bytes = 0;
+        let mut past = Past {
+            checkpointed: Instant::now(),
+            persisted_bytes: 0,
+            failed: None,
+            handed_over: None,
+        };
         loop {
             let end = self.keeper.wait();
             self.watch_disk();
             self.measure();
             if let Some(finish) = end {
-                if finish {
-                    self.persist()?;
+                if finish && !self.persist()? {
+                    tracing::warn!("what is not written down will be replayed from the log");
                 }
                 return Ok(());
             }
-            let config = &self.shared.config;
-            let applied_bytes = self.keeper.applied_bytes.load(Ordering::Relaxed);
-            let dirty = self.shared.engine.stats().dirty_bytes;
-            if applied_bytes - persisted_bytes >= config.checkpoint_log.get() {
-                self.persist()?;
-                persisted_bytes = applied_bytes;
-                checkpointed = Instant::now();
-            } else if dirty >= config.checkpoint_dirty.get()
-                || (dirty > 0 && checkpointed.elapsed() >= CHECKPOINT_PERIOD)
-            {
-                self.timed(|| self.shared.engine.checkpoint().map(drop))?;
-                checkpointed = Instant::now();
+            self.make_room(&mut past);
+            if past.failed.is_none_or(|at| at.elapsed() >= DISK_FULL_PAUSE) {
+                self.write_down(&mut past)?;
             }
         }
     }
 
-    /// Forces the state to disk and lets the log be cut behind it.
-    fn persist(&self) -> Result<(), String> {
+    /// Checkpoints if it is due.
+    fn write_down(&self, past: &mut Past) -> Result<(), String> {
+        let config = &self.shared.config;
+        let applied_bytes = self.keeper.applied_bytes.load(Ordering::Relaxed);
+        let dirty = self.shared.engine.stats().dirty_bytes;
+        let done = if applied_bytes - past.persisted_bytes >= config.checkpoint_log.get() {
+            let done = self.persist()?;
+            if done {
+                past.persisted_bytes = applied_bytes;
+            }
+            done
+        } else if dirty >= config.checkpoint_dirty.get()
+            || (dirty > 0 && past.checkpointed.elapsed() >= CHECKPOINT_PERIOD)
+            || past.failed.is_some()
+        {
+            self.timed(|| self.shared.engine.checkpoint().map(drop))?
+        } else {
+            return Ok(());
+        };
+        if done {
+            past.checkpointed = Instant::now();
+            past.failed = None;
+        } else {
+            past.failed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Forces the state to disk and lets the log be cut behind it. False if the disk is full.
+    fn persist(&self) -> Result<bool, String> {
         self.timed(|| {
             let through = self.shared.engine.persist()?;
             let group = self.shared.group;
@@ -135,15 +177,56 @@ impl KeeperThread {
         })
     }
 
-    fn timed(&self, work: impl FnOnce() -> Result<(), engine::EngineError>) -> Result<(), String> {
+    /// Writes a checkpoint. False if there is no room for it, which loses nothing: the log holds
+    /// all of it.
+    fn timed(
+        &self,
+        work: impl FnOnce() -> Result<(), engine::EngineError>,
+    ) -> Result<bool, String> {
         let began = Instant::now();
-        work().map_err(|error| describe(&error))?;
+        let full_disk = &self.shared.full_disk;
+        match work() {
+            Ok(()) => {
+                if full_disk.state(Finder::Checkpoint, false) {
+                    tracing::info!("the disk has space again: a checkpoint was written");
+                }
+            }
+            Err(error) if error.is_disk_full() => {
+                if full_disk.state(Finder::Checkpoint, true) {
+                    tracing::error!("{error}; writes are refused until then");
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(describe(&error)),
+        }
         let metrics = &self.shared.metrics;
         metrics.checkpoints.increment(1);
         metrics
             .checkpoint_seconds
             .record(began.elapsed().as_secs_f64());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Somebody else should lead while this node takes no writes.
+    fn make_room(&self, past: &mut Past) {
+        let shared = &*self.shared;
+        let recently = past
+            .handed_over
+            .is_some_and(|at| at.elapsed() < HAND_OVER_PERIOD);
+        if recently || !shared.full_disk.is_full() || !shared.published.is_leading() {
+            return;
+        }
+        let own = shared.identity.node;
+        let snapshot = shared.published.snapshot();
+        if !snapshot.membership.voters.iter().any(|voter| *voter != own) {
+            return;
+        }
+        past.handed_over = Some(Instant::now());
+        tracing::warn!("{own} gives leadership away, because its disk is full");
+        // What comes of it is logged by the Raft thread.
+        let (answer, _) = oneshot::channel();
+        let transfer = Admin::Transfer { to: None, answer };
+        shared.inbox.control(Control::Admin(shared.group, transfer));
     }
 
     /// Refuses writes before the disk is really full, and takes them again.
@@ -156,7 +239,7 @@ impl KeeperThread {
         // If it can't be found out, the log will say so when it fails.
         let Ok(free) = free_bytes(dir) else { return };
         let full = free < reserve;
-        if self.shared.disk_full.swap(full, Ordering::AcqRel) == full {
+        if !self.shared.full_disk.state(Finder::Reserve, full) {
             return;
         }
         if full {

@@ -6,7 +6,6 @@
 use core::mem;
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +14,7 @@ use raft::{Entry, LogBase, Payload, Persist};
 use stdx::GroupId;
 use wal::{Append, Base, Log, LogEntry, Vote, WalError};
 
+use crate::node::full_disk::Finder;
 use crate::node::handle::Shared;
 use crate::node::inbox::Control;
 use crate::snapshot;
@@ -185,6 +185,8 @@ pub(crate) struct LogWriter {
     pub(crate) queue: Arc<LogQueue>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) snapshots: Arc<snapshot::Queue>,
+    /// Cuts that found no room, to be tried again.
+    pub(crate) put_off: Vec<(GroupId, LogBase)>,
 }
 
 impl LogWriter {
@@ -207,7 +209,7 @@ impl LogWriter {
     /// Does the jobs. False if the thread is to end in the middle of it.
     fn work(&mut self, jobs: &mut Vec<Job>) -> Result<bool, WalError> {
         let mut persists = Vec::with_capacity(jobs.len());
-        let mut bases = Vec::new();
+        let mut bases = mem::take(&mut self.put_off);
         for job in jobs.drain(..) {
             match job {
                 Job::Persist(group, persist) => persists.push((group, persist)),
@@ -222,8 +224,13 @@ impl LogWriter {
         if !appends.is_empty() && !self.append(&appends)? {
             return Ok(false);
         }
-        for (group, base) in &bases {
-            self.log.compact(*group, encode_base(base))?;
+        for (group, base) in bases {
+            match self.log.compact(group, encode_base(&base)) {
+                // What was to be cut off stays a while longer. Behind the loop: a later cut of the
+                // same group makes it void.
+                Err(WalError::DiskFull { .. }) => self.put_off.push((group, base)),
+                other => other?,
+            }
         }
         let began = Instant::now();
         self.log.sync()?;
@@ -256,13 +263,14 @@ impl LogWriter {
             match self.log.append(appends) {
                 Ok(()) => {
                     if reported {
+                        self.shared.full_disk.state(Finder::Log, false);
                         tracing::info!("the disk has space again: the log goes on");
                     }
                     return Ok(true);
                 }
                 Err(error @ WalError::DiskFull { .. }) => {
-                    self.shared.disk_full.store(true, Ordering::Release);
                     if !reported {
+                        self.shared.full_disk.state(Finder::Log, true);
                         tracing::error!("{error}; writes wait until there is space");
                         reported = true;
                     }

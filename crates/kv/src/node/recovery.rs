@@ -80,7 +80,10 @@ fn open_log(config: &Config, data: &DataDir, identity: Identity) -> Result<Opene
     };
     options.segment_bytes = config.log_segment;
     options.special_kinds = vec![KIND_MEMBERSHIP];
-    Ok(wal::open(&data.join("wal"), options)?)
+    Ok(match &config.log_disk {
+        Some(disk) => wal::open_on(Arc::clone(disk), options)?,
+        None => wal::open(&data.join("wal"), options)?,
+    })
 }
 
 fn open_engine(config: &Config, dir: &Path, group: GroupId) -> Result<Arc<dyn Engine>, StartError> {

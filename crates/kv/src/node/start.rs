@@ -24,6 +24,7 @@ use crate::node::clock;
 use crate::node::disk::{self, DataDir};
 use crate::node::error::StartError;
 use crate::node::fetcher;
+use crate::node::full_disk::FullDisk;
 use crate::node::group::Group;
 use crate::node::handle::{Door, Handle, Shared};
 use crate::node::inbox::{Inbox, Limits};
@@ -343,7 +344,7 @@ fn share(
         published: Arc::new(published),
         engine,
         metrics: Metrics::new(),
-        disk_full: AtomicBool::new(false),
+        full_disk: FullDisk::default(),
         shutting_down: AtomicBool::new(false),
         halted: AtomicBool::new(false),
         disk: Mutex::new(DiskStatus::default()),
@@ -380,6 +381,7 @@ fn start_threads(
         queue: Arc::clone(&queues.log),
         shared: Arc::clone(shared),
         snapshots: Arc::clone(&queues.snapshots),
+        put_off: Vec::new(),
     };
     let worker = Worker::new(worker::Parts {
         shared: Arc::clone(shared),

@@ -107,7 +107,9 @@ impl Receiver {
         match install_file(engine, &self.dir, base.index) {
             Ok(()) => Ok(Ok(())),
             Err(InstallError::Damaged(
-                error @ (EngineError::Snapshot { .. } | EngineError::SnapshotRead(_)),
+                error @ (EngineError::Snapshot { .. }
+                | EngineError::SnapshotRead(_)
+                | EngineError::DiskFull { .. }),
             )) => {
                 self.forget();
                 Ok(Err(InstallError::Damaged(error)))

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
 use engine::{Engine, EngineError};
@@ -101,17 +101,14 @@ impl Spools {
         // Never repeats: the time of day, and bits of the other clock within a millisecond.
         let id = (clock::wall_ms() << 10) | ((clock::now().as_nanos() >> 10) & 0x3ff);
         let path = self.dir.join(format!("sending-{id:016x}"));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        let length = io::copy(&mut source, &mut writer)?;
-        writer.flush()?;
-        let file = writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
+        let (file, length) = match write_file(&path, &mut source) {
+            Ok(written) => written,
+            Err(error) => {
+                // Half a snapshot must not keep a full disk full. It may not even be there.
+                drop(fs::remove_file(&path));
+                return Err(error.into());
+            }
+        };
         let index = source.index();
         tracing::info!(
             "wrote a snapshot at {index} of {} KiB for followers",
@@ -140,6 +137,20 @@ impl Spools {
             remove(&unused);
         }
     }
+}
+
+fn write_file(path: &Path, source: &mut dyn io::Read) -> io::Result<(File, u64)> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    let length = io::copy(source, &mut writer)?;
+    let file = writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    Ok((file, length))
 }
 
 fn remove(spool: &Spool) {

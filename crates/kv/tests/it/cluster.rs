@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::EngineError;
@@ -12,6 +13,7 @@ use kv::node::{Handle, Node, NodeStatus, Role, StartError};
 use kv_core::{Batch, Reply};
 use stdx::{ByteSize, NodeId};
 use tempfile::TempDir;
+use wal::disk::MemoryDisk;
 
 /// Nothing in a test may take longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +32,8 @@ pub(crate) struct TestCluster {
     addresses: BTreeMap<NodeId, String>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) tune: fn(&mut Config),
+    /// Where the logs of some nodes are, if not in files.
+    pub(crate) disks: BTreeMap<NodeId, MemoryDisk>,
 }
 
 pub(crate) const fn n(id: u64) -> NodeId {
@@ -44,6 +48,11 @@ pub(crate) fn free_address() -> String {
 
 impl TestCluster {
     pub(crate) fn new(size: u64) -> Self {
+        Self::new_in(&std::env::temp_dir(), size)
+    }
+
+    /// With all files below a directory.
+    pub(crate) fn new_in(dir: &Path, size: u64) -> Self {
         // `RUST_LOG=info` shows what the nodes say; another test may have been first.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt()
@@ -52,10 +61,11 @@ impl TestCluster {
             .try_init();
         let addresses = (1..=size).map(|id| (n(id), free_address())).collect();
         Self {
-            dir: TempDir::new().unwrap(),
+            dir: TempDir::new_in(dir).unwrap(),
             addresses,
             nodes: BTreeMap::new(),
             tune: |_| {},
+            disks: BTreeMap::new(),
         }
     }
 
@@ -108,6 +118,9 @@ impl TestCluster {
             drift_ppm: 500,
         };
         config.raft.lease = Some(lease);
+        if let Some(disk) = self.disks.get(&id) {
+            config.log_disk = Some(Arc::new(disk.clone()));
+        }
         (self.tune)(&mut config);
         config
     }

@@ -6,6 +6,7 @@
 mod cluster;
 mod differential;
 mod doors;
+mod faults;
 mod gathering;
 mod grpc;
 mod http;

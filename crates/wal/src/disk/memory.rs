@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use stdx::Prng;
 
@@ -40,6 +40,8 @@ pub enum CrashPlan {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
+    /// Rung when a stall ends.
+    bell: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,8 @@ struct State {
     crash_at: Option<u64>,
     fail_at: Option<(u64, io::ErrorKind)>,
     capacity_bytes: Option<u64>,
+    fail_syncs: Option<io::ErrorKind>,
+    stalled: bool,
 }
 
 /// A change of a directory that isn't synced yet.
@@ -91,6 +95,17 @@ impl MemoryDisk {
     /// Files can take so many bytes together; `None` for no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity_bytes = bytes;
+    }
+
+    /// From now on every sync fails and makes nothing durable; `None` ends that.
+    pub fn fail_syncs(&self, kind: Option<io::ErrorKind>) {
+        self.lock().fail_syncs = kind;
+    }
+
+    /// From now on every sync waits until this is called with `false`.
+    pub fn stall(&self, stalled: bool) {
+        self.lock().stalled = stalled;
+        self.bell.notify_all();
     }
 
     /// How many operations have changed the disk, or tried to.
@@ -171,6 +186,7 @@ impl MemoryDisk {
         after.durable = names;
         Self {
             state: Arc::new(Mutex::new(after)),
+            bell: Arc::default(),
         }
     }
 
@@ -444,6 +460,13 @@ impl DiskFile for MemoryFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
+        while state.stalled {
+            let woken = self.disk.bell.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(kind) = state.fail_syncs {
+            return Err(io::Error::new(kind, "injected failure"));
+        }
         if !state.begin()? {
             return Err(crashed());
         }
