@@ -14,6 +14,7 @@ pub(super) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, with a message, when this process may not mount anything.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(super) fn mount(options: &str) -> Option<Self> {
         let disk = Self(TempDir::new().unwrap());
         let mount = Command::new("mount")
