@@ -91,6 +91,12 @@ const LAYERS: &[Layer] = &[
         uses: &["thiserror"],
         tests_use: &["sha2", "stdx"],
     },
+    Layer {
+        name: "miner-core",
+        uses: &["miner-kernels", "serde", "serde_json", "stdx", "thiserror"],
+        // Itself, with the feature that plants bugs.
+        tests_use: &["miner-core", "sim"],
+    },
     // Shells: files, sockets, threads.
     Layer {
         name: "wal",
@@ -248,6 +254,21 @@ const LAYERS: &[Layer] = &[
     },
     // The binary, and the tools beside it.
     Layer {
+        name: "miner",
+        uses: &[
+            "bytes",
+            "kv",
+            "lsp",
+            "miner-core",
+            "miner-kernels",
+            "stdx",
+            "thiserror",
+            "tokio",
+            "tracing",
+        ],
+        tests_use: &["bitcoin", "lsp-core", "serde_json", "tempfile"],
+    },
+    Layer {
         name: "cli",
         uses: &[
             "anyhow",
@@ -262,6 +283,9 @@ const LAYERS: &[Layer] = &[
             "lsp",
             "lsp-core",
             "mimalloc",
+            "miner",
+            "miner-core",
+            "miner-kernels",
             "rustix",
             "serde",
             "serde_json",

@@ -10,6 +10,7 @@ pub(crate) const CORES: &[&str] = &[
     "lsp-core",
     "mapreduce-core",
     "mapreduce-sim",
+    "miner-core",
     "raft",
     "raft-sim",
     "resp",
