@@ -34,6 +34,12 @@ const COMMANDS: &[&str] = &[
     "kmeans run",
     "kmeans predict",
     "kmeans worker",
+    "miner",
+    "miner server",
+    "miner worker",
+    "miner client",
+    "miner block",
+    "miner speed",
     "completions",
 ];
 const PAGE: &str = "docs/reference/cli.md";

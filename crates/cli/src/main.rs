@@ -28,6 +28,7 @@ mod kmeans;
 mod log;
 mod lsp;
 mod member;
+mod miner;
 mod serve;
 mod status;
 mod up;
@@ -75,6 +76,8 @@ enum Command {
     Lsp(lsp::LspArgs),
     /// Find the clusters of points: k-means, with mappers and reducers as processes.
     Kmeans(kmeans::KmeansArgs),
+    /// Find proofs of work: a pool's server, its workers and clients, and Bitcoin headers.
+    Miner(miner::MinerArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -142,6 +145,7 @@ async fn client(command: Command) -> Result<ExitCode> {
         Command::Status(args) => status::run(args).await,
         Command::Member(args) => member::run(args).await,
         Command::Lsp(args) => lsp::run(args).await,
+        Command::Miner(args) => miner::run(args).await,
         Command::Up(_) | Command::Serve(_) | Command::Kmeans(_) | Command::Completions { .. } => {
             unreachable!("these are handled before")
         }

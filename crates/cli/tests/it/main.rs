@@ -15,6 +15,7 @@ mod commands;
 mod faults;
 mod kmeans;
 mod lsp;
+mod miner;
 mod real_input;
 mod up;
 mod writers;
