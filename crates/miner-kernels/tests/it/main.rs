@@ -2,3 +2,4 @@
 
 mod bitcoin;
 mod cmu;
+mod history;
