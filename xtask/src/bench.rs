@@ -21,6 +21,7 @@ mod kv;
 mod lsp;
 mod mapreduce;
 mod measure;
+mod miner;
 mod process;
 mod program;
 mod report;
@@ -40,6 +41,8 @@ enum Bench {
     Lsp,
     /// k-means beside scikit-learn, faiss and Spark.
     Kmeans,
+    /// The miner's kernels, and a pool with distant workers.
+    Miner,
 }
 
 /// Arguments of `cargo xtask bench`.
@@ -86,6 +89,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Raft => cores::run(args)?,
         Bench::Lsp => lsp::run(args)?,
         Bench::Kmeans => kmeans::run(args)?,
+        Bench::Miner => miner::run(args)?,
     };
     print!("{}", table.markdown());
     table.save(args.dry)
