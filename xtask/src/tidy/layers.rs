@@ -266,7 +266,7 @@ const LAYERS: &[Layer] = &[
             "tokio",
             "tracing",
         ],
-        tests_use: &["bitcoin", "lsp-core", "serde_json", "tempfile"],
+        tests_use: &["tempfile"],
     },
     Layer {
         name: "cli",
