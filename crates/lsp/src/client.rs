@@ -9,7 +9,7 @@ use lsp_core::{ConnId, EndReason, Endpoint, Handle, Phase};
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::{BindError, CloseError, ConnectError, ReadError, WriteError};
-use crate::shared::{Ended, Shared, Stats, random_isn, random_seed};
+use crate::shared::{Shared, Stats, random_isn, random_seed};
 use crate::socket::Socket;
 
 /// A connection to a server.
@@ -123,27 +123,21 @@ impl Client {
         if state.closing {
             return Some(Err(ReadError::Closed));
         }
-        match state.read(self.handle) {
-            (Ok(Some(payload)), owes) => {
-                if owes {
-                    self.shared.ask_driver(state);
-                }
-                Some(Ok(payload))
+        let outcome = match state.read(self.handle) {
+            Ok(Some(payload)) => Some(Ok(payload)),
+            Ok(None) => {
+                let failure = state.failure.as_ref();
+                failure.map(|error| Err(ReadError::Socket(Arc::clone(error))))
             }
-            (Ok(None), _) => state
-                .failure
-                .as_ref()
-                .map(|error| Err(ReadError::Socket(Arc::clone(error)))),
-            (Err(Ended { reason }), _) => {
-                // The core forgets a connection whose end was read; here it stays.
-                let reason = reason.unwrap_or(EndReason::Silent);
-                let reason = *state.reason.get_or_insert(reason);
-                Some(Err(match reason {
-                    EndReason::PeerClosed => ReadError::ClosedByPeer,
-                    EndReason::Silent | EndReason::Reset | EndReason::Violation => ReadError::Lost,
-                }))
-            }
+            Err(_over) => Some(Err(match state.reason(self.handle) {
+                Some(EndReason::PeerClosed) => ReadError::ClosedByPeer,
+                _ => ReadError::Lost,
+            })),
+        };
+        if state.take_owes() {
+            self.shared.ask_driver(state);
         }
+        outcome
     }
 
     /// Queues a message; waits only while the queue is full.

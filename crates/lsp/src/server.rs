@@ -91,18 +91,16 @@ impl Server {
         if state.closing {
             return Err(ServerClosed::Closed);
         }
-        match state.read_next() {
-            Found::Message(id, payload, released) => {
-                if released {
-                    self.shared.ask_driver(state);
-                }
-                Ok(Some((id, Ok(payload))))
-            }
-            Found::End(id, end) => Ok(Some((id, Err(end)))),
-            Found::Nothing => match &state.failure {
-                Some(error) => Err(ServerClosed::Socket(Arc::clone(error))),
-                None => Ok(None),
-            },
+        let found = state.read_next();
+        let failure = state.failure.clone();
+        if state.take_owes() {
+            self.shared.ask_driver(state);
+        }
+        match (found, failure) {
+            (Found::Message(id, payload), _) => Ok(Some((id, Ok(payload)))),
+            (Found::End(id, end), _) => Ok(Some((id, Err(end)))),
+            (Found::Nothing, Some(error)) => Err(ServerClosed::Socket(error)),
+            (Found::Nothing, None) => Ok(None),
         }
     }
 

@@ -157,6 +157,7 @@ impl Shared {
 
 /// What the mutex protects.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct State {
     pub(crate) endpoint: Endpoint,
     pub(crate) peers: BTreeMap<Handle, Peer>,
@@ -174,8 +175,9 @@ pub(crate) struct State {
     /// Whether the driver has ended.
     pub(crate) over: bool,
     pub(crate) failure: Option<Arc<io::Error>>,
-    /// Why a client's connection ended, once that was read.
-    pub(crate) reason: Option<EndReason>,
+    /// What was read since the driver last looked whether the peer should know.
+    untold_bytes: usize,
+    owes: bool,
 }
 
 /// What this crate knows of a connection.
@@ -186,21 +188,16 @@ pub(crate) struct Peer {
     ready: bool,
     /// Whether this end closed it.
     closing: bool,
+    /// Why it ended, if it did.
+    reason: Option<EndReason>,
     /// Whom to wake when there is room to write, if anybody waits.
     room: Option<Arc<Notify>>,
-}
-
-/// A connection that has nothing more to read, and why if the core still knows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
-    pub(crate) reason: Option<EndReason>,
 }
 
 /// What a read of a server finds.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A message, and whether the driver has something to send because of it.
-    Message(ConnId, Bytes, bool),
+    Message(ConnId, Bytes),
     End(ConnId, ConnError),
     Nothing,
 }
@@ -219,7 +216,8 @@ impl State {
             undelivered: 0,
             over: false,
             failure: None,
-            reason: None,
+            untold_bytes: 0,
+            owes: false,
         }
     }
 
@@ -247,6 +245,7 @@ impl State {
             id,
             ready: false,
             closing: false,
+            reason: None,
             room: None,
         };
         self.peers.insert(handle, peer);
@@ -277,10 +276,12 @@ impl State {
     }
 
     fn on_lost(&mut self, now: Instant, handle: Handle) -> bool {
+        let reason = self.endpoint.end_reason(handle);
         let Some(peer) = self.peers.get_mut(&handle) else {
             // A client that was never connected.
             return true;
         };
+        peer.reason = reason;
         peer.wake_writers();
         if peer.closing || self.closing {
             // Nobody reads it any more: it ends here.
@@ -313,18 +314,18 @@ impl State {
                 continue;
             };
             let id = *id;
-            let (outcome, owes) = self.read(handle);
-            match outcome {
+            match self.read(handle) {
                 Ok(Some(payload)) => {
                     self.ready.push_back(handle);
-                    return Found::Message(id, payload, owes);
+                    return Found::Message(id, payload);
                 }
                 Ok(None) => {
                     if let Some(peer) = self.peers.get_mut(&handle) {
                         peer.ready = false;
                     }
                 }
-                Err(Ended { reason }) => {
+                Err(_over) => {
+                    let reason = self.reason(handle);
                     self.forget(handle);
                     let end = match reason {
                         Some(EndReason::PeerClosed) => ConnError::ClosedByPeer,
@@ -337,15 +338,32 @@ impl State {
         Found::Nothing
     }
 
-    /// Reads from the core; also whether that gave it something to send.
-    pub(crate) fn read(&mut self, handle: Handle) -> (Result<Option<Bytes>, Ended>, bool) {
+    /// Reads from the core, and notes whether the driver should tell the peer of the room.
+    pub(crate) fn read(&mut self, handle: Handle) -> Result<Option<Bytes>, ReadError> {
         let withheld = self.is_withholding(handle);
-        // The core forgets why when it is told that the end was read.
-        let reason = self.endpoint.end_reason(handle);
         let outcome = self.endpoint.read(handle);
-        let owes = withheld && !self.is_withholding(handle);
-        let ended = |_: ReadError| Ended { reason };
-        (outcome.map_err(ended), owes)
+        match &outcome {
+            Ok(Some(payload)) => {
+                self.untold_bytes += payload.len() + UNTOLD_MESSAGE_BYTES;
+                self.owes |= withheld || self.untold_bytes >= UNTOLD_BYTES_MAX;
+            }
+            Ok(None) => self.owes |= self.untold_bytes > 0,
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Whether the driver should be asked because of what was read; asks once.
+    pub(crate) fn take_owes(&mut self) -> bool {
+        if self.owes {
+            self.untold_bytes = 0;
+        }
+        core::mem::take(&mut self.owes)
+    }
+
+    /// Why a connection ended, if the core said.
+    pub(crate) fn reason(&self, handle: Handle) -> Option<EndReason> {
+        self.peers.get(&handle)?.reason
     }
 
     fn is_withholding(&self, handle: Handle) -> bool {
@@ -434,6 +452,11 @@ impl Peer {
         }
     }
 }
+
+/// What may be read before the peer is told that there is room for more; a message counts
+/// for more than its bytes. It is told at the latest when everything was read.
+const UNTOLD_BYTES_MAX: usize = 64 << 10;
+const UNTOLD_MESSAGE_BYTES: usize = 512;
 
 /// Ends of connections that a server closed itself and that no read has reported: one more
 /// drops the oldest, whom whoever closed it knows anyway.

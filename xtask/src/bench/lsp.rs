@@ -95,10 +95,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
                 continue;
             }
             match part {
-                Part::Goodput => tools.goodput(&mut samples)?,
-                Part::Latency => tools.latency(&mut samples)?,
-                Part::Loopback => tools.loopback(&mut samples)?,
-                Part::Idle => tools.idle(&mut samples)?,
+                Part::Goodput => tools.goodput(&mut samples),
+                Part::Latency => tools.latency(&mut samples),
+                Part::Loopback => tools.loopback(&mut samples),
+                Part::Idle => {
+                    let _said = or_say("idle", tools.idle(&mut samples));
+                }
             }
             fs::write(&path, serde_json::to_string_pretty(&samples)? + "\n")?;
         }
@@ -120,38 +122,43 @@ impl Tools {
         if self.quick { full.div_ceil(4) } else { full }
     }
 
-    fn goodput(&self, samples: &mut Samples) -> Result<()> {
+    fn goodput(&self, samples: &mut Samples) {
         for loss in LOSSES {
             for (transport, message, _) in BULK {
                 let words = [format!("--message={message}")];
-                let report = self.over_link(transport, loss, self.seconds(8), &words, &[])?;
-                let value = field(report.as_ref(), "mbit_per_second").unwrap_or(0.0);
-                note(samples, format!("goodput/{transport}/{loss}"), value);
+                let name = format!("goodput/{transport}/{loss}");
+                let report = self.over_link(transport, loss, self.seconds(8), &words, &[]);
+                if let Some(report) = or_say(&name, report) {
+                    let value = field(report.as_ref(), "mbit_per_second");
+                    note(samples, name, value.unwrap_or(0.0));
+                }
             }
         }
-        Ok(())
     }
 
-    fn latency(&self, samples: &mut Samples) -> Result<()> {
+    fn latency(&self, samples: &mut Samples) {
         let (words, rate) = (["--message=200".to_owned()], ["--rate=50".to_owned()]);
         for (transport, _) in STEADY {
-            let report = self.over_link(transport, 10, self.seconds(20), &words, &rate)?;
+            let name = format!("latency/{transport}");
+            let report = self.over_link(transport, 10, self.seconds(20), &words, &rate);
+            let report = or_say(&name, report).flatten();
             if let Some(p99) = field(report.as_ref(), "latency_ms_p99") {
-                note(samples, format!("latency/{transport}"), p99 / ROUND_TRIP_MS);
+                note(samples, name, p99 / ROUND_TRIP_MS);
             }
         }
-        Ok(())
     }
 
-    fn loopback(&self, samples: &mut Samples) -> Result<()> {
+    fn loopback(&self, samples: &mut Samples) {
         let seconds = self.seconds(5);
         for transport in ["lsp2", "lsp1", "quinn-bbr"] {
             let words = ["--message=64".to_owned()];
-            let report = self.flow(&[], &[], "127.0.0.1", transport, seconds, &words, &[])?;
-            let value = field(report.as_ref(), "messages_per_second").unwrap_or(0.0);
-            note(samples, format!("small/{transport}"), value);
+            let name = format!("small/{transport}");
+            let report = self.flow(&[], &[], "127.0.0.1", transport, seconds, &words, &[]);
+            let report = or_say(&name, report).flatten();
+            if let Some(value) = field(report.as_ref(), "messages_per_second") {
+                note(samples, name, value);
+            }
         }
-        Ok(())
     }
 
     fn idle(&self, samples: &mut Samples) -> Result<()> {
@@ -251,6 +258,13 @@ impl Tools {
             .map(|text| serde_json::from_str(&text).context(text.clone()))
             .transpose()
     }
+}
+
+/// Says what failed and goes on: the others can still be compared.
+fn or_say<T>(name: &str, outcome: Result<T>) -> Option<T> {
+    outcome
+        .inspect_err(|error| eprintln!("  {name}: {error:#}"))
+        .ok()
 }
 
 fn field(report: Option<&Value>, name: &str) -> Option<f64> {
