@@ -32,6 +32,17 @@ pub(crate) enum Phase {
     Fenced,
 }
 
+/// What became of a worker's message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Heard {
+    /// It was taken in.
+    Yes,
+    /// It belongs to another coordinator's reign: nothing was done.
+    Stale,
+    /// The worker is lost or unknown: it has to register first.
+    Unregistered,
+}
+
 /// The place of a batch in the journal was taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Taken {
@@ -79,46 +90,45 @@ pub struct Job {
 
 impl Job {
     /// A worker said something in the reign of `epoch`.
-    ///
-    /// Returns whether it was heard; if not, the worker has to register (again).
     pub fn on_message(
         &mut self,
         now: Instant,
         worker: WorkerId,
         epoch: Epoch,
         message: FromWorker,
-    ) -> bool {
+    ) -> Heard {
         self.now = now;
         if epoch > self.epoch {
             // The worker has seen our successor.
             self.fence();
-            return false;
+            return Heard::Stale;
         }
         let registers = matches!(message, FromWorker::Register { .. });
         if matches!(self.phase, Phase::Fenced) {
-            return false;
+            return Heard::Stale;
         }
         let stale = epoch < self.epoch && !registers;
         if stale && !crate::planted::planted!(self.config, StaleEpochAccepted) {
-            return false;
+            return Heard::Stale;
         }
         match self.phase {
             Phase::Ended(_) => {
                 self.send(worker, crate::message::ToWorker::Close);
-                return true;
+                return Heard::Yes;
             }
             // What workers have must stay until the end is durable.
             Phase::Ending | Phase::Publishing => {
-                return registers || self.hear(worker);
+                let known = registers || self.hear(worker);
+                return if known { Heard::Yes } else { Heard::Unregistered };
             }
             _ => {}
         }
         if !registers && !self.hear(worker) {
-            return false;
+            return Heard::Unregistered;
         }
         self.hear_out(worker, message);
         self.step();
-        true
+        Heard::Yes
     }
 
     /// Time has passed.

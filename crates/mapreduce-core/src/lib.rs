@@ -46,7 +46,7 @@ pub use attempt::Purpose;
 pub use config::{Config, Plan};
 pub use failure::{Failure, JobError};
 pub use id::{AttemptId, Epoch, ParseIdError, Stage, TaskId, WorkerId};
-pub use job::{Job, Taken};
+pub use job::{Heard, Job, Taken};
 pub use message::{
     Action, Assignment, Event, FromWorker, Held, HeldState, How, Report, Source, ToWorker,
 };
