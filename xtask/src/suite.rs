@@ -74,6 +74,8 @@ pub(crate) fn bless(args: &[String]) -> Result<()> {
 enum System {
     /// The consensus core under crashes, partitions, bad disks and bad clocks.
     Raft,
+    /// The `MapReduce` core under crashes, losses and two coordinators.
+    Mapreduce,
 }
 
 /// Arguments of `cargo xtask sim`.
@@ -100,6 +102,7 @@ pub(crate) struct SimArgs {
 pub(crate) fn sim(args: &SimArgs) -> Result<()> {
     let package = match args.system {
         System::Raft => "raft-sim",
+        System::Mapreduce => "mapreduce-sim",
     };
     let mut words: Vec<String> = [
         "run",

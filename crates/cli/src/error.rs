@@ -28,6 +28,23 @@ impl fmt::Display for Hint {
 
 impl std::error::Error for Hint {}
 
+/// An error of the compute engine, whose own hint becomes ours.
+pub(crate) fn of_mapreduce(error: mapreduce::Error) -> anyhow::Error {
+    let hint = std::iter::successors(
+        Some(&error as &(dyn std::error::Error + 'static)),
+        |error| error.source(),
+    )
+    .find_map(|error| error.downcast_ref::<mapreduce::Error>()?.advice())
+    .map(str::to_owned);
+    match hint {
+        Some(hint) => {
+            let message = error.to_string();
+            anyhow::Error::from(error).context(Hint::new(message, hint))
+        }
+        None => anyhow::Error::from(error),
+    }
+}
+
 /// Prints `error:`, the causes under it, and `hint:` where one is known.
 pub(crate) fn print(error: &anyhow::Error) {
     eprintln!("{}", render(error));

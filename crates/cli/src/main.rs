@@ -78,6 +78,8 @@ enum Command {
     Kmeans(kmeans::KmeansArgs),
     /// Find proofs of work: a pool's server, its workers and clients, and Bitcoin headers.
     Miner(miner::MinerArgs),
+    /// Run MapReduce jobs.
+    Mr(mapreduce::cli::MrArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -126,6 +128,19 @@ fn run(args: Args) -> Result<ExitCode> {
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             code
         }
+        Command::Mr(mr) => {
+            log::start(&args.log, None)?;
+            let program = mapreduce::cli::Program {
+                prefix: vec!["mr".to_owned()],
+                log_level: args.log.log_level,
+                registry: mapreduce::Registry::new(),
+            };
+            let runtime = runtime()?;
+            let code = runtime.block_on(mapreduce::cli::run(mr, program));
+            // A thread that waits for the job's code must not keep the process.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+            code.map_err(error::of_mapreduce)
+        }
         other => {
             log::start(&args.log, None)?;
             runtime()?.block_on(client(other))
@@ -146,7 +161,11 @@ async fn client(command: Command) -> Result<ExitCode> {
         Command::Member(args) => member::run(args).await,
         Command::Lsp(args) => lsp::run(args).await,
         Command::Miner(args) => miner::run(args).await,
-        Command::Up(_) | Command::Serve(_) | Command::Kmeans(_) | Command::Completions { .. } => {
+        Command::Up(_)
+        | Command::Serve(_)
+        | Command::Kmeans(_)
+        | Command::Mr(_)
+        | Command::Completions { .. } => {
             unreachable!("these are handled before")
         }
     }

@@ -50,7 +50,9 @@ impl Job {
         let has_result = self.task(name).has_result();
         if has_result && !planted!(self.config, DoubleCommit) {
             self.send(worker, ToWorker::Discard { attempt: id });
-            self.remove_file(id, name);
+            if self.task(name).winner.is_some() {
+                self.remove_file(id, name);
+            }
             return self.tell(Event::Done {
                 attempt: id,
                 task: name,
@@ -154,7 +156,18 @@ impl Job {
         if live {
             self.fail_attempt(id, failure);
         }
-        self.send(worker, ToWorker::Discard { attempt: id });
+        let wins = self.retired.get(&id).is_some_and(|name| {
+            let winner = self.task(*name).winner.as_ref();
+            winner.is_some_and(|winner| winner.attempt == id)
+        });
+        self.send(
+            worker,
+            if wins {
+                ToWorker::Accepted { attempt: id }
+            } else {
+                ToWorker::Discard { attempt: id }
+            },
+        );
     }
 
     /// Gives up an attempt that failed.
@@ -172,7 +185,6 @@ impl Job {
             worker,
             how: How::Failed(failure.clone()),
         });
-        self.remove_file(id, name);
         self.blame(worker, &failure);
         if attempt.purpose == Purpose::Audit {
             return self.on_audit_failed(name);
@@ -207,6 +219,7 @@ impl Job {
         let config = self.config.clone();
         self.retired.insert(id, name);
         self.failures += 1;
+        self.remove_file(id, name);
         let skip_left = self.skipped < config.skip_max;
         let task = self.task_mut(name);
         task.in_journal = task.in_journal.saturating_sub(1);
@@ -274,6 +287,9 @@ impl Job {
         });
     }
 
+    /// Lets an attempt's file go. Only called when the journal durably says that the attempt
+    /// will never be a result: a coordinator that was replaced could otherwise remove what its
+    /// successor has adopted.
     pub(crate) fn remove_file(&mut self, attempt: AttemptId, task: TaskId) {
         if task.stage == Stage::Reduce {
             self.actions.push_back(Action::Remove { attempt, task });

@@ -107,8 +107,7 @@ impl Job {
         if matches!(self.phase, Phase::Fenced) {
             return Heard::Stale;
         }
-        let stale = epoch < self.epoch && !registers;
-        if stale && !crate::planted::planted!(self.config, StaleEpochAccepted) {
+        if epoch < self.epoch && !registers {
             return Heard::Stale;
         }
         match self.phase {
@@ -119,7 +118,11 @@ impl Job {
             // What workers have must stay until the end is durable.
             Phase::Ending | Phase::Publishing => {
                 let known = registers || self.hear(worker);
-                return if known { Heard::Yes } else { Heard::Unregistered };
+                return if known {
+                    Heard::Yes
+                } else {
+                    Heard::Unregistered
+                };
             }
             _ => {}
         }
@@ -292,7 +295,9 @@ impl Job {
     }
 
     fn is_complete(&self) -> bool {
-        self.outputs_are_consumed() && self.queue.is_empty() && self.writing.is_none()
+        let durable = self.queue.is_empty() && self.writing.is_none();
+        self.outputs_are_consumed()
+            && (durable || crate::planted::planted!(self.config, EarlyVisibility))
     }
 
     fn check_limits(&mut self) {

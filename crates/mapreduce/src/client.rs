@@ -88,7 +88,11 @@ impl Client {
     /// # Errors
     ///
     /// When there is no such job, or no coordinator answers for too long.
-    pub async fn watch(&mut self, job: &str, mut show: impl FnMut(&Status)) -> Result<Status, Error> {
+    pub async fn watch(
+        &mut self,
+        job: &str,
+        mut show: impl FnMut(&Status),
+    ) -> Result<Status, Error> {
         loop {
             let mut client = self.connected().await?;
             let request = WatchRequest {
@@ -198,7 +202,11 @@ impl Client {
 
 fn refused(what: &str, status: &tonic::Status) -> Error {
     let error = Error::new(what).because(Error::new(status.message()));
-    match status.metadata().get("hint").and_then(|hint| hint.to_str().ok()) {
+    match status
+        .metadata()
+        .get("hint")
+        .and_then(|hint| hint.to_str().ok())
+    {
         Some(hint) => error.hint(hint),
         None => error,
     }

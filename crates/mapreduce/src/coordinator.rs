@@ -6,15 +6,14 @@
 //! share a database, one of them leads and the others stand by.
 
 mod driver;
-mod history;
+pub(crate) mod history;
 mod leader;
-mod publish;
+pub(crate) mod publish;
 mod service;
 mod state;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use kv::store::{Location, Store};
 use mapreduce_data::Registry;
@@ -117,6 +116,3 @@ async fn lead(
     }
     result
 }
-
-/// What the services and the loop share.
-pub(crate) type Registered = Arc<Registry>;

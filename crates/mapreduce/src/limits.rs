@@ -28,8 +28,7 @@ pub const FETCHES_MAX: usize = 3;
 /// One message of a fetch must arrive within this.
 pub const FETCH_PATIENCE: Duration = Duration::from_secs(10);
 /// Waiting between two tries to fetch, at first and at most.
-pub const FETCH_BACKOFF: (Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_secs(1));
+pub const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Waiting between two tries to connect, at first and at most.
 pub const CONNECT_BACKOFF: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));

@@ -28,8 +28,7 @@ struct Bar {
 
 /// Draws `timeline.svg` beside a history.
 pub(crate) fn draw(history: &Path) -> Result<(), Error> {
-    let entries =
-        history::read(history).context(format!("cannot read {}", history.display()))?;
+    let entries = history::read(history).context(format!("cannot read {}", history.display()))?;
     let svg = render(&entries);
     let path = history.with_file_name("timeline.svg");
     std::fs::write(&path, svg).context(format!("cannot write {}", path.display()))
@@ -115,9 +114,9 @@ fn rows(bars: &[Bar]) -> Vec<(WorkerId, Vec<usize>)> {
             None => rows.push((bar.end, vec![at])),
         }
     }
-    let flat = by_worker.into_iter().flat_map(|(worker, rows)| {
-        rows.into_iter().map(move |(_, row)| (worker, row))
-    });
+    let flat = by_worker
+        .into_iter()
+        .flat_map(|(worker, rows)| rows.into_iter().map(move |(_, row)| (worker, row)));
     flat.collect()
 }
 
@@ -133,7 +132,10 @@ fn escape(text: &str) -> String {
 #[expect(clippy::cast_precision_loss, reason = "pixels")]
 fn render(entries: &[Entry]) -> String {
     let start = entries.first().map_or(0, |entry| entry.at);
-    let end = entries.last().map_or(start, |entry| entry.at).max(start + 1);
+    let end = entries
+        .last()
+        .map_or(start, |entry| entry.at)
+        .max(start + 1);
     let bars = bars(entries, end);
     let rows = rows(&bars);
     let names: BTreeMap<&str, &str> = entries
@@ -150,25 +152,34 @@ fn render(entries: &[Entry]) -> String {
          font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     let seconds = (end - start) as f64 / 1000.0;
-    put(&mut svg, format_args!(
-        "<text x=\"10\" y=\"18\" font-size=\"13\">{} attempts, {seconds:.2} s</text>\n\
+    put(
+        &mut svg,
+        format_args!(
+            "<text x=\"10\" y=\"18\" font-size=\"13\">{} attempts, {seconds:.2} s</text>\n\
          <text x=\"10\" y=\"34\">blue: map, green: reduce, purple: audit, grey: not needed, red: failed, outlined: backup</text>\n",
-        bars.len()
-    ));
+            bars.len()
+        ),
+    );
     for tenth in 0..=10_u32 {
         let part = f64::from(tenth) / 10.0;
         let x = LEFT + part * (WIDTH - LEFT - 20.0);
-        put(&mut svg, format_args!(
-            "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{height}\" stroke=\"#eeeeee\"/>\
+        put(
+            &mut svg,
+            format_args!(
+                "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{height}\" stroke=\"#eeeeee\"/>\
              <text x=\"{x:.1}\" y=\"52\" fill=\"#666666\">{:.2}</text>\n",
-            seconds * part
-        ));
+                seconds * part
+            ),
+        );
     }
     for (at, (worker, row)) in rows.iter().enumerate() {
         let y = TOP + ROW * at as f64;
         let id = worker.to_string();
         let name = escape(names.get(id.as_str()).copied().unwrap_or(&id));
-        put(&mut svg, format_args!("<text x=\"10\" y=\"{:.1}\">{name}</text>\n", y + 15.0));
+        put(
+            &mut svg,
+            format_args!("<text x=\"10\" y=\"{:.1}\">{name}</text>\n", y + 15.0),
+        );
         for bar in row.iter().filter_map(|at| bars.get(*at)) {
             let x = LEFT + bar.start.saturating_sub(start) as f64 * scale;
             let width = (bar.end.saturating_sub(bar.start) as f64 * scale).max(1.0);
@@ -177,14 +188,17 @@ fn render(entries: &[Entry]) -> String {
             } else {
                 ""
             };
-            put(&mut svg, format_args!(
-                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{}\"{stroke}>\
+            put(
+                &mut svg,
+                format_args!(
+                    "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{}\"{stroke}>\
                  <title>{}</title></rect>\n",
-                y + 2.0,
-                ROW - 4.0,
-                colour(bar),
-                escape(&words(bar))
-            ));
+                    y + 2.0,
+                    ROW - 4.0,
+                    colour(bar),
+                    escape(&words(bar))
+                ),
+            );
         }
     }
     svg.push_str("</svg>\n");

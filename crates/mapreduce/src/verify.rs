@@ -48,15 +48,16 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
 pub fn verify(output: &Path) -> Result<Verified, Error> {
     let manifest: Manifest = read_json(&meta_dir(output).join("manifest.json"))?;
     let receipt = read_receipt(output)?;
-    let verdict = check_receipt(&receipt).map_err(|why| {
-        Error::new("the receipt does not add up").because(Error::new(why))
-    })?;
+    let verdict = check_receipt(&receipt)
+        .map_err(|why| Error::new("the receipt does not add up").because(Error::new(why)))?;
     if !output.join("_SUCCESS").exists() {
         return Err(Error::new(format!("{} has no _SUCCESS", output.display()))
             .hint("the job is still being published, or files were removed"));
     }
     if manifest.files.len() != receipt.reduces.len() {
-        return Err(Error::new("the manifest and the receipt name different files"));
+        return Err(Error::new(
+            "the manifest and the receipt name different files",
+        ));
     }
     for (file, reduce) in manifest.files.iter().zip(&receipt.reduces) {
         let named = &reduce.done.output;

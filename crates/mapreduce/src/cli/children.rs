@@ -53,10 +53,7 @@ fn command(program: &Program, words: &[String]) -> Result<Command, Error> {
 }
 
 /// Starts a coordinator; returns its address as soon as it listens.
-pub(crate) async fn coordinator(
-    program: &Program,
-    store: &Path,
-) -> Result<(Kept, String), Error> {
+pub(crate) async fn coordinator(program: &Program, store: &Path) -> Result<(Kept, String), Error> {
     let words = |listen: &str| -> Vec<String> {
         let store = store.to_string_lossy();
         ["coordinator", "--listen", listen, "--store", &store]
@@ -70,7 +67,10 @@ pub(crate) async fn coordinator(
         .context("cannot start the coordinator")?;
     let output = child.stdout.take().ok_or_else(|| Error::new("no output"))?;
     let mut lines = BufReader::new(output).lines();
-    let line = lines.next_line().await.context("the coordinator is silent")?;
+    let line = lines
+        .next_line()
+        .await
+        .context("the coordinator is silent")?;
     let address = line
         .as_deref()
         .and_then(|line| line.strip_prefix(READY))
@@ -82,7 +82,9 @@ pub(crate) async fn coordinator(
     let start = move || {
         let mut command = command(&program, &again)?;
         command.stdout(Stdio::null());
-        command.spawn().context("cannot start the coordinator again")
+        command
+            .spawn()
+            .context("cannot start the coordinator again")
     };
     Ok((keep("the coordinator".to_owned(), child, start), address))
 }
@@ -134,15 +136,16 @@ async fn attend(
 ) {
     for restarts in 0..=limits::RESTARTS_MAX {
         let input: Option<ChildStdin> = child.stdin.take();
+        let state = asked.clone();
         tokio::select! {
             ended = child.wait() => {
                 let how = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
-                if *asked.borrow() {
+                if *state.borrow() {
                     return;
                 }
                 tracing::info!(name, how, "a process ended: it is started again");
             }
-            _ = asked.wait_for(|asked| *asked) => {
+            () = told(&mut asked) => {
                 // Its standard input closes: that is the request.
                 drop(input);
                 if timeout(Duration::from_secs(2), child.wait()).await.is_err()
@@ -164,6 +167,12 @@ async fn attend(
         };
     }
     tracing::error!(name, "it ended too often and is not started again");
+}
+
+/// Waits until the process is to stop.
+async fn told(asked: &mut watch::Receiver<bool>) {
+    // An error means that whoever could ask is gone: that is a request too.
+    let _request = asked.wait_for(|asked| *asked).await.is_ok();
 }
 
 /// Removes a directory of `run`'s own.

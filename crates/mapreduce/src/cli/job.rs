@@ -184,8 +184,9 @@ impl JobArgs {
 impl LimitArgs {
     fn config(&self) -> Result<Config, Error> {
         let seconds = |flag: &str, value: f64| {
-            Duration::try_from_secs_f64(value)
-                .context(format!("{flag} must be a number of seconds, and is {value}"))
+            Duration::try_from_secs_f64(value).context(format!(
+                "{flag} must be a number of seconds, and is {value}"
+            ))
         };
         if !(0.0..=1.0).contains(&self.audit) {
             return Err(Error::new("--audit must be from 0 to 1"));

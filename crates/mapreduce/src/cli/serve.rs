@@ -66,10 +66,10 @@ pub(crate) async fn coordinator(
     args: CoordinatorArgs,
     program: Program,
 ) -> Result<ExitCode, Error> {
-    let store: Location = args
-        .store
-        .parse()
-        .context(format!("--store {} is neither a directory nor addresses", args.store))?;
+    let store: Location = args.store.parse().context(format!(
+        "--store {} is neither a directory nor addresses",
+        args.store
+    ))?;
     let config = CoordinatorConfig {
         listen: args.listen,
         store,

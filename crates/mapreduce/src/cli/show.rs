@@ -116,7 +116,13 @@ pub(crate) async fn list(args: ListArgs) -> Result<ExitCode, Error> {
             print_json(&job);
         } else {
             let state = state_words(&job.state);
-            println!("{:<14} {:<10} {:<20} {}", job.id, state, job.name, job.output.display());
+            println!(
+                "{:<14} {:<10} {:<20} {}",
+                job.id,
+                state,
+                job.name,
+                job.output.display()
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -145,7 +151,10 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<ExitCode, Error> {
         HumanCount(found.verdict.output.records),
         found.files
     );
-    println!("  {} tasks were executed twice and gave the same", found.verdict.audits);
+    println!(
+        "  {} tasks were executed twice and gave the same",
+        found.verdict.audits
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -165,9 +174,16 @@ pub(crate) fn conclusion(status: &Status, output: &Path, took: Duration) {
     if let Ok(verdict) = check_receipt(&receipt) {
         let line = |what: &str, tally: &mapreduce_core::Tally, more: String| {
             let records = HumanCount(tally.records);
-            println!("  {what:<9} {records} records, {}{more}", HumanBytes(tally.bytes));
+            println!(
+                "  {what:<9} {records} records, {}{more}",
+                HumanBytes(tally.bytes)
+            );
         };
-        line("input", &verdict.input, format!(", {} maps", receipt.plan.maps));
+        line(
+            "input",
+            &verdict.input,
+            format!(", {} maps", receipt.plan.maps),
+        );
         line("shuffled", &verdict.shuffled, String::new());
         let reduces = format!(", {} files in {}", receipt.plan.reduces, output.display());
         line("output", &verdict.output, reduces);

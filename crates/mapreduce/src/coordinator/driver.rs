@@ -339,7 +339,8 @@ impl Driver {
                 .jobs
                 .get(&job)
                 .is_none_or(|job| matches!(job.borrow().summary.state, State::Ended(_)));
-            if over && current != Some(&job)
+            if over
+                && current != Some(&job)
                 && let Ok(body) = encode(&ToWorker::Close)
             {
                 let envelope = Envelope {

@@ -59,7 +59,10 @@ impl Leader {
                     let now = Instant::now();
                     seen = Some((found.version, now));
                     let term: Term = wire::decode(&found.value)?;
-                    tracing::info!(leader = term.address, "another coordinator leads: standing by");
+                    tracing::info!(
+                        leader = term.address,
+                        "another coordinator leads: standing by"
+                    );
                     now
                 }
             };

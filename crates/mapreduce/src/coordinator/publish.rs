@@ -54,10 +54,11 @@ pub(crate) fn prepare(output: &Path, overwrite: bool) -> Result<(), Error> {
                 entry.is_ok_and(|e| e.file_name() != "_kontiki" || meta_is_used(output))
             });
             if foreign && !overwrite {
-                return Err(
-                    Error::new(format!("the output directory {} is not empty", output.display()))
-                        .hint("choose another --output, or add --overwrite to replace what is there"),
-                );
+                return Err(Error::new(format!(
+                    "the output directory {} is not empty",
+                    output.display()
+                ))
+                .hint("choose another --output, or add --overwrite to replace what is there"));
             }
             if foreign {
                 clear(output)?;
@@ -152,7 +153,10 @@ pub(crate) fn publish(output: &Path, job: &str, receipt: &Receipt) -> Result<(),
 }
 
 fn manifest_of(job: &str, receipt: &Receipt) -> Manifest {
-    let file = |(at, reduce): (usize, &mapreduce_core::TaskReceipt<mapreduce_core::ReduceDone>)| {
+    let file = |(at, reduce): (
+        usize,
+        &mapreduce_core::TaskReceipt<mapreduce_core::ReduceDone>,
+    )| {
         OutputFile {
             name: format!("mr-out-{at}"),
             attempt_file: reduce.done.file.clone(),

@@ -51,11 +51,7 @@ impl Service {
         }
     }
 
-    async fn ask<T>(
-        &self,
-        input: Input,
-        reply: oneshot::Receiver<T>,
-    ) -> Result<T, Status> {
+    async fn ask<T>(&self, input: Input, reply: oneshot::Receiver<T>) -> Result<T, Status> {
         self.serving().await?;
         let gone = |()| Status::unavailable("the coordinator ends");
         self.inputs.send(input).await.map_err(|_| gone(()))?;
@@ -248,7 +244,9 @@ async fn listen(
             return;
         }
     }
-    let _gone = inputs.send(Input::Disconnected { connection, worker }).await;
+    let _gone = inputs
+        .send(Input::Disconnected { connection, worker })
+        .await;
 }
 
 /// Looks at a job's inputs and makes its output directory ready.
@@ -262,8 +260,12 @@ pub(crate) fn plan(mut request: JobRequest, registry: &Registry) -> Result<JobSp
     }
     // What the job's code says first: nothing is touched for a job that doesn't exist.
     let function = request.function.resolve(registry);
-    function.context(format!("the job `{}` can't be run", request.function.label()))?;
-    let splits = plan_splits(&request.inputs, &request.input).context("the inputs can't be used")?;
+    function.context(format!(
+        "the job `{}` can't be run",
+        request.function.label()
+    ))?;
+    let splits =
+        plan_splits(&request.inputs, &request.input).context("the inputs can't be used")?;
     let maps = u32::try_from(splits.len()).context("too many splits")?;
     publish::prepare(&request.output, request.overwrite)?;
     request.function = prepare(

@@ -107,7 +107,11 @@ impl State {
         let value = wire::encode(batch)?;
         let mut last = None;
         for _ in 0..limits::STORE_TRIES_MAX {
-            match self.store.put_if(key.as_bytes(), &value, Expected::Absent).await {
+            match self
+                .store
+                .put_if(key.as_bytes(), &value, Expected::Absent)
+                .await
+            {
                 Ok(Ok(_)) => return Ok(Written::Durable),
                 // Maybe by an earlier try of ours: a batch names its writer.
                 Ok(Err(_)) => match self.store.get(key.as_bytes()).await {

@@ -77,8 +77,7 @@ fn failure(error: &TaskError) -> Failure {
         TaskError::Source {
             map_task,
             source:
-                mapreduce_data::SourceError::Corrupt(_)
-                | mapreduce_data::SourceError::Differs { .. },
+                mapreduce_data::SourceError::Corrupt(_) | mapreduce_data::SourceError::Differs { .. },
         } => Failure::Conservation { map: *map_task },
         TaskError::Limit { .. } | TaskError::Spec(_) => Failure::User {
             record: None,
@@ -161,10 +160,7 @@ fn reduce(mut work: Work) -> Result<(Report, Option<Output>), TaskError> {
         options: work.details.options.output,
     };
     let output = run_reduce(&task, &mut extents, &work.progress, &work.cancel)?;
-    Ok((
-        Report::Reduce(reduce_done(&output, file, work.maps)),
-        None,
-    ))
+    Ok((Report::Reduce(reduce_done(&output, file, work.maps)), None))
 }
 
 fn reduce_done(output: &ReduceOutput, file: String, maps: u32) -> ReduceDone {

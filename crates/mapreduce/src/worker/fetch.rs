@@ -244,9 +244,7 @@ enum Trouble {
 }
 
 /// Waits for a message for a bounded time.
-async fn patient<T>(
-    answer: impl Future<Output = Result<T, tonic::Status>>,
-) -> Result<T, Trouble> {
+async fn patient<T>(answer: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, Trouble> {
     let late = |_| Trouble::There(Error::new("no answer for too long"));
     timeout(limits::FETCH_PATIENCE, answer)
         .await
@@ -330,4 +328,3 @@ impl ShuffleSource for Extents {
         }
     }
 }
-

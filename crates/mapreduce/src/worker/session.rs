@@ -1,6 +1,6 @@
 //! What a worker has, and one connection to the coordinator.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -93,16 +93,14 @@ pub(crate) struct Worker {
     /// The reign of each job's coordinator: what is lower comes from one that was replaced.
     epochs: HashMap<String, Epoch>,
     jobs: HashMap<String, Arc<dyn Job>>,
+    /// Attempts that were executed or dropped here: none is executed twice, because its first
+    /// execution may have been taken as a result.
+    done: HashSet<Key>,
     news: (mpsc::Sender<FromAttempt>, mpsc::Receiver<FromAttempt>),
 }
 
 impl Worker {
-    pub(crate) fn new(
-        id: WorkerId,
-        address: String,
-        dir: PathBuf,
-        config: WorkerConfig,
-    ) -> Self {
+    pub(crate) fn new(id: WorkerId, address: String, dir: PathBuf, config: WorkerConfig) -> Self {
         Self {
             id,
             address,
@@ -117,6 +115,7 @@ impl Worker {
             tasks: HashMap::new(),
             epochs: HashMap::new(),
             jobs: HashMap::new(),
+            done: HashSet::new(),
             news: mpsc::channel(limits::RESULTS_MAX),
         }
     }
@@ -159,7 +158,10 @@ impl Worker {
                 }
             }
             self.flush(&sender).await?;
-            if self.drain_until.is_some_and(|until| Instant::now() >= until) {
+            if self
+                .drain_until
+                .is_some_and(|until| Instant::now() >= until)
+            {
                 return Ok(End::Left);
             }
         }
@@ -258,6 +260,11 @@ impl Worker {
             return;
         }
         let task = assignment.task;
+        if !self.done.insert(key.clone()) {
+            let message = "this attempt is over on this worker".to_owned();
+            let failure = Failure::Worker { message };
+            return self.report_failure(key, task, failure);
+        }
         let failed = match self.prepare(job_id, &assignment, details) {
             Ok((work, running)) => match self.spawn(key.clone(), work) {
                 Ok(()) => {
@@ -270,9 +277,13 @@ impl Worker {
             },
             Err(failure) => failure,
         };
+        self.report_failure(key, task, failed);
+    }
+
+    fn report_failure(&mut self, key: Key, task: TaskId, failure: Failure) {
         let message = FromWorker::Failed {
-            attempt: assignment.attempt,
-            failure: failed,
+            attempt: key.1,
+            failure,
         };
         self.unacked.insert(
             key,
@@ -424,7 +435,10 @@ impl Worker {
         let now = Instant::now();
         let mut due = Vec::new();
         for (key, unacked) in &mut self.unacked {
-            if unacked.sent.is_none_or(|sent| now - sent >= limits::REPORT_AGAIN) {
+            if unacked
+                .sent
+                .is_none_or(|sent| now - sent >= limits::REPORT_AGAIN)
+            {
                 unacked.sent = Some(now);
                 due.push((key.0.clone(), unacked.message.clone()));
             }
@@ -501,6 +515,7 @@ impl Worker {
         self.tasks.retain(|key, _| key.0 != job);
         self.outputs.remove_job(job);
         self.jobs.remove(job);
+        self.done.retain(|key| key.0 != job);
         self.epochs.remove(job);
         remove_dir(&self.dir.join(job));
     }
@@ -527,7 +542,10 @@ fn address_of(details: &Details, source: &Source) -> String {
     details.addresses.get(&name).cloned().unwrap_or_default()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a part of a whole, for people and estimates")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a part of a whole, for people and estimates"
+)]
 fn fraction(progress: &Progress) -> f64 {
     let snapshot = progress.snapshot();
     if snapshot.total_bytes == 0 {
