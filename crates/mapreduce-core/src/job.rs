@@ -10,10 +10,13 @@ use crate::attempt::{Attempt, Purpose};
 use crate::config::{Config, Plan};
 use crate::failure::JobError;
 use crate::id::{AttemptId, Epoch, Stage, TaskId, WorkerId};
-use crate::message::{Action, FromWorker};
+use crate::message::{Action, FromWorker, Held};
 use crate::record::{Batch, Outcome, Record};
 use crate::task::{Audit, Task};
 use crate::worker::Worker;
+
+/// Numbers of extents in one batch of the journal; each is about a hundred bytes.
+const BATCH_WEIGHT_MAX: usize = 4_000;
 
 /// Where a job stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -83,6 +86,10 @@ pub struct Job {
     pub(crate) times: [Vec<Duration>; 2],
     pub(crate) audits: Vec<crate::receipt::AuditNote>,
     pub(crate) ended: Option<Outcome>,
+    /// The journal is being applied: nothing that follows from it is done again.
+    pub(crate) replaying: bool,
+    /// Workers that registered before the journal was open.
+    pub(crate) early: BTreeMap<WorkerId, (u32, Vec<Held>)>,
     /// Counters of every report that came, for the planted bug that counts losers.
     #[cfg(feature = "planted")]
     pub(crate) all_counters: BTreeMap<String, i64>,
@@ -113,6 +120,13 @@ impl Job {
         match self.phase {
             Phase::Ended(_) => {
                 self.send(worker, crate::message::ToWorker::Close);
+                return Heard::Yes;
+            }
+            // Not yet in office: nothing may be said to anybody.
+            Phase::Opening => {
+                if let FromWorker::Register { slots, held } = message {
+                    self.early.insert(worker, (slots, held));
+                }
                 return Heard::Yes;
             }
             // What workers have must stay until the end is durable.
@@ -262,7 +276,14 @@ impl Job {
         if self.writing.is_some() || self.queue.is_empty() || self.is_fenced() {
             return;
         }
-        let records = core::mem::take(&mut self.queue);
+        // A batch is one value of the store, whose size is limited.
+        let mut weight = 0;
+        let mut fits = |record: &Record| {
+            weight += record.weight();
+            weight <= BATCH_WEIGHT_MAX
+        };
+        let count = self.queue.iter().take_while(|r| fits(r)).count();
+        let records: Vec<Record> = self.queue.drain(..count.max(1)).collect();
         let seq = self.next_seq;
         if crate::planted::planted!(self.config, EarlyVisibility) {
             for record in records.clone() {
@@ -280,7 +301,7 @@ impl Job {
 
     /// Ends the job as soon as the journal says so.
     pub(crate) fn end(&mut self, outcome: Outcome) {
-        if self.is_over() || self.is_fenced() {
+        if self.is_over() || self.is_fenced() || self.replaying {
             return;
         }
         self.phase = Phase::Ending;

@@ -186,6 +186,19 @@ pub enum Record {
     Ended(Outcome),
 }
 
+impl Record {
+    /// How large it is, in numbers of extents.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Committed { done, .. } => match done {
+                crate::message::Report::Map(done) => done.extents.len() + 8,
+                crate::message::Report::Reduce(done) => done.consumed.len() + 8,
+            },
+            _ => 8,
+        }
+    }
+}
+
 /// Records that become durable together, as one value in the journal.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Batch {

@@ -47,6 +47,8 @@ impl Job {
             times: [Vec::new(), Vec::new()],
             audits: Vec::new(),
             ended: None,
+            replaying: true,
+            early: BTreeMap::new(),
             #[cfg(feature = "planted")]
             all_counters: BTreeMap::new(),
             config,
@@ -57,7 +59,12 @@ impl Job {
         // Of what was, only lasting state counts.
         job.actions.clear();
         job.queue.clear();
-        job.phase = Phase::Opening;
+        job.replaying = false;
+        for task in job.maps.iter_mut().chain(&mut job.reduces) {
+            // Of records that never made it into the journal.
+            task.in_journal = 0;
+            task.losing = false;
+        }
         job.await_workers();
         let epoch = Epoch(job.epoch.0 + 1);
         job.epoch = epoch;
@@ -142,7 +149,12 @@ impl Job {
                     self.phase = Phase::Ended(outcome.clone());
                     self.actions.push_back(Action::Ended(outcome));
                 }
-                None if matches!(self.phase, Phase::Opening) => self.phase = Phase::Running,
+                None if matches!(self.phase, Phase::Opening) => {
+                    self.phase = Phase::Running;
+                    for (worker, (slots, held)) in core::mem::take(&mut self.early) {
+                        self.register(worker, slots, &held);
+                    }
+                }
                 None => {}
             }
         } else {

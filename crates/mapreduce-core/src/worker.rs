@@ -93,6 +93,7 @@ impl Job {
     /// A worker's connection broke. It is lost unless it comes back in a moment.
     pub fn on_disconnected(&mut self, now: Instant, worker: WorkerId) {
         self.now = now;
+        self.early.remove(&worker);
         let until = now.after(self.config.reconnect_grace);
         if let Some(found) = self.workers.get_mut(&worker)
             && found.is_connected()

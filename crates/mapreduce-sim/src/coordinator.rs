@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use mapreduce_core::{Action, Batch, Epoch, Heard, Job, Outcome, Plan, Receipt, Taken, WorkerId};
+use mapreduce_core::{
+    Action, Batch, Epoch, FromWorker, Heard, Job, Outcome, Plan, Receipt, Taken, WorkerId,
+};
 use sim::Context;
 use stdx::{Instant, NodeId};
 
@@ -26,6 +28,7 @@ pub(crate) struct Coordinator {
     writing: Option<(u64, Batch)>,
     publishing: Option<Box<Receipt>>,
     asked: Instant,
+    fenced: Option<Instant>,
     pub(crate) wakes: Instant,
 }
 
@@ -41,6 +44,7 @@ impl Coordinator {
             writing: None,
             publishing: None,
             asked: context.now,
+            fenced: None,
             wakes: context.now.after(ASK_AGAIN),
         }
     }
@@ -76,7 +80,8 @@ impl Coordinator {
                 epoch,
                 body,
             } => {
-                let registers = matches!(body, mapreduce_core::FromWorker::Register { .. });
+                let registers = matches!(body, FromWorker::Register { .. });
+                let beats = matches!(body, FromWorker::Status { .. });
                 let Some(job) = &mut self.job else {
                     return;
                 };
@@ -86,6 +91,8 @@ impl Coordinator {
                         self.nodes.insert(worker, from);
                         context.send(from, Message::Reign(ours));
                     }
+                    // A sign of life for a sign of life.
+                    Heard::Yes if beats => context.send(from, Message::Reign(ours)),
                     Heard::Yes => {}
                     Heard::Stale => context.send(from, Message::RegisterAgain(Epoch(0))),
                     Heard::Unregistered => context.send(from, Message::RegisterAgain(ours)),
@@ -136,7 +143,9 @@ impl Coordinator {
         let fenced = self.job.as_ref().is_some_and(Job::is_fenced);
         if fenced {
             // Its memory of the job is worth nothing; its successor may die, though.
-            if self.asked.after(STAND_BY) <= now {
+            let since = *self.fenced.get_or_insert(now);
+            if since.after(STAND_BY) <= now {
+                self.fenced = None;
                 self.job = None;
                 self.writing = None;
                 self.publishing = None;
@@ -203,9 +212,6 @@ impl Coordinator {
                 Action::Tell(event) => context.trace("tell", &[], || format!("{event:?}")),
                 Action::Ended(outcome) => self.outcome = Some(outcome),
             }
-        }
-        if job.is_fenced() {
-            self.asked = self.asked.max(context.now);
         }
     }
 }

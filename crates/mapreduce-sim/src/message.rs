@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{AttemptId, Batch, Epoch, FromWorker, Outcome, Receipt, ToWorker, WorkerId};
+use mapreduce_core::{AttemptId, Batch, Epoch, FromWorker, Receipt, ToWorker, WorkerId};
 use stdx::NodeId;
 
 use crate::job::{Counts, Word};
@@ -151,6 +151,3 @@ impl sim::Message for Message {
         }
     }
 }
-
-/// The end of a job, as a coordinator saw it.
-pub(crate) type Ended = Option<Outcome>;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use mapreduce_core::Config;
 use stdx::{NodeId, Prng};
 
-use crate::job::Input;
+use crate::job::{Input, Word};
 
 pub(crate) const STORE: NodeId = NodeId::new(1);
 pub(crate) const COORDINATORS: [NodeId; 2] = [NodeId::new(2), NodeId::new(3)];
@@ -146,7 +146,7 @@ fn draw_input(prng: &mut Prng) -> Input {
     let reduces = small(prng, 1, 4);
     let mut splits = Vec::new();
     for _ in 0..maps {
-        let words = (0..prng.below(30)).map(|_| small(prng, 0, 20)).collect();
+        let words: Vec<Word> = (0..prng.below(30)).map(|_| small(prng, 0, 20)).collect();
         splits.push(words);
     }
     let mut bad = Vec::new();

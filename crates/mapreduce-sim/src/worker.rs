@@ -34,7 +34,6 @@ struct Running {
     fetch_at: Instant,
     /// What is written to the output directory, until that is acknowledged.
     writing: Option<(Report, Counts)>,
-    write_at: Instant,
 }
 
 /// A report that waits for its acknowledgement.
@@ -213,7 +212,6 @@ impl Worker {
             parts: BTreeMap::new(),
             fetch_at: if ends.is_some() { far() } else { now },
             writing: None,
-            write_at: far(),
         };
         self.running.insert(*attempt, running);
     }
@@ -277,7 +275,6 @@ impl Worker {
                 let (done, counts) = job::reduce(&running.parts, name);
                 running.writing = Some((Report::Reduce(done), counts));
                 running.fetch_at = now;
-                running.write_at = now;
             }
         }
     }

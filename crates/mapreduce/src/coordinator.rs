@@ -57,7 +57,11 @@ pub async fn run(
     ready(local);
     let (inputs, receiver) = mpsc::channel(limits::INPUTS_MAX);
     let (serving, serves) = watch::channel(false);
-    let service = service::Service::new(inputs.clone(), serves);
+    let patience = match config.store {
+        Location::Directory(_) => limits::STORE_OPENS,
+        Location::Cluster(_) => limits::LEADER_RENEW * 2,
+    };
+    let service = service::Service::new(inputs.clone(), serves, patience);
     let server = CoordinatorServer::new(service)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);

@@ -46,3 +46,5 @@ pub const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 pub const DRAIN_MAX: Duration = Duration::from_secs(60);
 /// Restarts of one process by `run`.
 pub const RESTARTS_MAX: u32 = 200;
+/// A store of one's own is open within this.
+pub const STORE_OPENS: Duration = Duration::from_secs(30);

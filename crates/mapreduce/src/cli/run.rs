@@ -73,10 +73,12 @@ pub(crate) async fn run(args: RunArgs, program: Program) -> Result<ExitCode, Err
     };
     children::remove(&state);
     children::remove(&work);
-    if result.is_err() && made {
+    if result.is_err() {
         // Only what is empty goes: a failed job's history stays.
         let _kept = std::fs::remove_dir(&meta);
-        let _kept = std::fs::remove_dir(&request.output);
+        if made {
+            let _kept = std::fs::remove_dir(&request.output);
+        }
     }
     conclude(&result?, &request, started.elapsed())
 }

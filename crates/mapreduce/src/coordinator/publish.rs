@@ -69,6 +69,11 @@ pub(crate) fn prepare(output: &Path, overwrite: bool) -> Result<(), Error> {
             return Err(Error::new(format!("cannot look at {}", output.display())).because(error));
         }
     }
+    // What a job that failed left to look at.
+    for name in ["history.jsonl", "timeline.svg"] {
+        let path = meta_dir(output).join(name);
+        remove(&path).context(format!("cannot remove {}", path.display()))?;
+    }
     let attempts = attempts_dir(output);
     fs::create_dir_all(&attempts).context(format!("cannot create {}", attempts.display()))
 }
@@ -209,4 +214,80 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mapreduce_core::{AttemptId, Epoch, Plan, ReduceDone, Tally, TaskReceipt, WorkerId};
+
+    use super::*;
+
+    fn receipt(file: &str) -> Receipt {
+        let done = ReduceDone {
+            output: Tally {
+                records: 1,
+                bytes: 2,
+                ..Tally::default()
+            },
+            file: file.to_owned(),
+            ..ReduceDone::default()
+        };
+        let attempt = AttemptId {
+            epoch: Epoch(1),
+            number: 1,
+        };
+        Receipt {
+            version: 1,
+            plan: Plan {
+                maps: 0,
+                reduces: 1,
+                seed: 0,
+            },
+            maps: Vec::new(),
+            reduces: vec![TaskReceipt {
+                attempt,
+                worker: WorkerId(1),
+                done,
+            }],
+            counters: BTreeMap::new(),
+            audits: Vec::new(),
+            skipped: 0,
+            failures: 0,
+        }
+    }
+
+    #[test]
+    fn publishing_again_changes_nothing_and_another_result_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = dir.path().join("out");
+        prepare(&output, false).unwrap();
+        for file in ["a", "b"] {
+            fs::write(attempts_dir(&output).join(file), format!("{file}\n")).unwrap();
+        }
+        publish(&output, "j1", &receipt("a")).unwrap();
+        assert_eq!(fs::read_to_string(output.join("mr-out-0")).unwrap(), "a\n");
+        assert!(output.join("_SUCCESS").exists());
+        // As by a coordinator that died right after, and its successor.
+        publish(&output, "j1", &receipt("a")).unwrap();
+        let error = publish(&output, "j1", &receipt("b")).unwrap_err();
+        assert!(error.to_string().contains("another result"), "{error}");
+        assert_eq!(fs::read_to_string(output.join("mr-out-0")).unwrap(), "a\n");
+        assert!(prepare(&output, false).is_err(), "it is in use");
+    }
+
+    #[test]
+    fn publishing_that_was_interrupted_is_finished_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = dir.path().join("out");
+        prepare(&output, false).unwrap();
+        fs::write(attempts_dir(&output).join("a"), "a\n").unwrap();
+        // The manifest is there, and nothing else was done.
+        let manifest = serde_json::to_vec(&manifest_of("j1", &receipt("a"))).unwrap();
+        create_once(&meta_dir(&output).join("manifest.json"), &manifest).unwrap();
+        assert!(!output.join("mr-out-0").exists());
+        publish(&output, "j1", &receipt("a")).unwrap();
+        assert!(output.join("mr-out-0").exists() && output.join("_SUCCESS").exists());
+    }
 }

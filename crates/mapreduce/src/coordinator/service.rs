@@ -1,6 +1,7 @@
 //! The gRPC services: bytes in, inputs of the loop out.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use mapreduce_core::{Epoch, FromWorker, Plan, WorkerId};
 use mapreduce_data::{Cancel, Registry, limits as data_limits, plan_splits, prepare};
@@ -26,14 +27,21 @@ use crate::wire::{decode, encode};
 pub(crate) struct Service {
     inputs: mpsc::Sender<Input>,
     serves: watch::Receiver<bool>,
+    /// How long to wait for that: an own store opens soon, another coordinator may lead for long.
+    patience: Duration,
     connections: AtomicU64,
 }
 
 impl Service {
-    pub(crate) const fn new(inputs: mpsc::Sender<Input>, serves: watch::Receiver<bool>) -> Self {
+    pub(crate) const fn new(
+        inputs: mpsc::Sender<Input>,
+        serves: watch::Receiver<bool>,
+        patience: Duration,
+    ) -> Self {
         Self {
             inputs,
             serves,
+            patience,
             connections: AtomicU64::new(1),
         }
     }
@@ -42,7 +50,7 @@ impl Service {
     async fn serving(&self) -> Result<(), Status> {
         let mut serves = self.serves.clone();
         let wait = serves.wait_for(|serves| *serves);
-        match tokio::time::timeout(limits::LEADER_RENEW * 2, wait).await {
+        match tokio::time::timeout(self.patience, wait).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Status::unavailable("the coordinator ends")),
             Err(_) => Err(Status::unavailable(

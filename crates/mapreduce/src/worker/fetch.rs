@@ -162,6 +162,9 @@ impl Fetcher {
         while !self.cancel.is_cancelled() {
             let changed = self.sources.changed.notified();
             if let Some((source, address)) = self.sources.get(map) {
+                if source.tally.records == 0 {
+                    return None;
+                }
                 match self.try_fetch(&source, &address).await {
                     Ok((extent, body)) => return Some(Delivery::Extent { map, extent, body }),
                     Err(Trouble::Here(error)) => return Some(Delivery::Failed { map, error }),

@@ -167,6 +167,11 @@ impl Worker {
         }
     }
 
+    /// Whether nobody can want anything of this worker.
+    fn has_nothing(&self) -> bool {
+        self.running.is_empty() && self.unacked.is_empty() && self.outputs.keys().is_empty()
+    }
+
     fn hello(&self) -> Result<Hello, Error> {
         let mut held: HashMap<String, Vec<Held>> = HashMap::new();
         let mut add = |key: &Key, task: TaskId, state: HeldState| {
