@@ -40,7 +40,8 @@ impl Job {
     fn audit_is_due(&self, id: TaskId) -> bool {
         let task = self.task(id);
         let readable = id.stage == Stage::Map || self.maps.iter().all(|m| m.winner.is_some());
-        Self::audits_open(task) && task.winner.is_some() && task.running.is_empty() && readable
+        let wanted = matches!(task.audit, Audit::Wanted { .. });
+        wanted && task.winner.is_some() && task.running.is_empty() && readable
     }
 
     /// Who executed the winner, if anybody else could do the audit.

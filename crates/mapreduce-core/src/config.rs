@@ -23,6 +23,9 @@ pub struct Config {
     pub lease: Duration,
     /// A worker whose connection broke may come back within this.
     pub reconnect_grace: Duration,
+    /// A coordinator that takes over gives workers so long to say what they execute, before it
+    /// gives out what nobody claims.
+    pub takeover_grace: Duration,
     /// An attempt that makes no progress for so long has failed.
     pub stall: Duration,
     /// An assignment that a worker doesn't mention for so long is sent again.
@@ -72,6 +75,7 @@ impl Default for Config {
         Self {
             lease: Duration::from_secs(10),
             reconnect_grace: Duration::from_millis(500),
+            takeover_grace: Duration::from_secs(1),
             stall: Duration::from_secs(600),
             resend: Duration::from_secs(1),
             tick: Duration::from_millis(100),

@@ -88,6 +88,8 @@ pub struct Job {
     pub(crate) ended: Option<Outcome>,
     /// The journal is being applied: nothing that follows from it is done again.
     pub(crate) replaying: bool,
+    /// Nothing is given out before this, after a takeover.
+    pub(crate) settles_at: Instant,
     /// Workers that registered before the journal was open.
     pub(crate) early: BTreeMap<WorkerId, (u32, Vec<Held>)>,
     /// Counters of every report that came, for the planted bug that counts losers.

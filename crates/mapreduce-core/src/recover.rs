@@ -48,6 +48,7 @@ impl Job {
             audits: Vec::new(),
             ended: None,
             replaying: true,
+            settles_at: now,
             early: BTreeMap::new(),
             #[cfg(feature = "planted")]
             all_counters: BTreeMap::new(),
@@ -151,6 +152,9 @@ impl Job {
                 }
                 None if matches!(self.phase, Phase::Opening) => {
                     self.phase = Phase::Running;
+                    if self.epoch > Epoch(1) {
+                        self.settles_at = self.now.after(self.config.takeover_grace);
+                    }
                     for (worker, (slots, held)) in core::mem::take(&mut self.early) {
                         self.register(worker, slots, &held);
                     }

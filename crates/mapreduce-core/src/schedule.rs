@@ -8,6 +8,9 @@ use crate::message::{Assignment, Source, ToWorker};
 
 impl Job {
     pub(crate) fn schedule(&mut self) {
+        if self.now < self.settles_at {
+            return;
+        }
         self.schedule_maps();
         if self.maps.iter().all(|task| task.winner.is_some()) {
             self.schedule_reduces();

@@ -15,7 +15,7 @@ use crate::scenario::{STORE, Scenario};
 /// What the store was asked and didn't answer for so long is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(700);
 /// One that was replaced tries to take over again after this.
-const STAND_BY: Duration = Duration::from_secs(8);
+const STAND_BY: Duration = Duration::from_secs(60);
 
 /// A coordinator.
 #[derive(Debug)]

@@ -245,6 +245,16 @@ fn fail(
     world: &World<Node, Task>,
     violation: Violation,
 ) -> Result<Summary, Box<Failure>> {
+    let views = world
+        .processes()
+        .filter_map(|(node, process)| match process {
+            Node::Coordinator(coordinator) => Some(format!(
+                "{node}: {:#?}",
+                coordinator.job.as_ref().map(mapreduce_core::Job::view)
+            )),
+            _ => None,
+        });
+    let views: Vec<String> = views.collect();
     Err(Box::new(Failure {
         system: "mapreduce",
         seed: scenario.seed,
@@ -252,7 +262,7 @@ fn fail(
         violation,
         at: world.now(),
         hash: world.trace().hash(),
-        options: format!("{scenario:?}"),
+        options: format!("{scenario:?}\n{}", views.join("\n")),
         plan: Plan::default(),
         trace: world.trace().lines().map(str::to_owned).collect(),
     }))
