@@ -7,8 +7,6 @@ use crate::error::{Context as _, Error};
 
 /// Generated from `proto/kontiki/mapreduce/v1`.
 #[expect(
-    missing_docs,
-    missing_debug_implementations,
     unreachable_pub,
     unused_qualifications,
     clippy::allow_attributes,

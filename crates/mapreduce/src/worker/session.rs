@@ -158,10 +158,10 @@ impl Worker {
                 }
             }
             self.flush(&sender).await?;
-            if self
+            let late = self
                 .drain_until
-                .is_some_and(|until| Instant::now() >= until)
-            {
+                .is_some_and(|until| Instant::now() >= until);
+            if late || self.draining && self.has_nothing() {
                 return Ok(End::Left);
             }
         }
