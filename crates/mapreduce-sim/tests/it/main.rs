@@ -1,6 +1,5 @@
 //! Jobs survive what the simulated world does to them, and planted bugs don't: the published
-//! result is always the sequential run's, under crashes of every worker, at every step of the
-//! journal, with lost and repeated messages, zombies and two coordinators.
+//! result is the sequential run's when the coordinator dies at any step of the journal.
 #![expect(
     clippy::print_stdout,
     reason = "tests tell how soon a planted bug was found"
@@ -8,30 +7,6 @@
 
 use mapreduce_core::PlantedBug;
 use mapreduce_sim::{Scenario, run, run_with};
-
-#[test]
-fn sim_seeds_give_the_sequential_result() {
-    let (mut succeeded, mut failures, mut epochs) = (0_u32, 0, 0);
-    for seed in 0..400 {
-        let summary = run(seed).unwrap_or_else(|failure| panic!("{failure}"));
-        succeeded += u32::from(summary.succeeded);
-        failures += summary.failures;
-        epochs += summary.epoch;
-    }
-    // The faults happened, and nearly all jobs have a result all the same.
-    assert!(succeeded > 350, "{succeeded}");
-    assert!(failures > 400, "{failures}");
-    assert!(epochs > 600, "{epochs}");
-}
-
-#[test]
-fn sim_every_worker_is_killed_once() {
-    for seed in 0..200 {
-        let mut scenario = Scenario::draw(seed);
-        scenario.kill_every_worker();
-        run_with(&scenario).unwrap_or_else(|failure| panic!("{failure}"));
-    }
-}
 
 #[test]
 fn sim_the_coordinator_is_killed_at_every_step_of_the_journal() {
