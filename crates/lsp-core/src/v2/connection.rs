@@ -291,9 +291,8 @@ impl Connection {
             Some(&Hello::Client { next_at, .. }) => Some(next_at),
             Some(Hello::Server { .. }) | None => None,
         };
-        let size = self.mtu.current();
         let paced = if self.send.wants() {
-            self.recovery.paced_until(now, size)
+            self.recovery.paced_until(now, self.packet_bytes())
         } else {
             None
         };

@@ -328,10 +328,11 @@ impl Recovery {
     /// Does what is due; how many packets were given up.
     // spec: LSP2-10.2
     pub(crate) fn on_timeout(&mut self, now: Instant, mut lost: impl FnMut(&Flight)) -> u64 {
-        if self.loss_at.is_some_and(|at| at <= now) {
-            return self.detect_losses(now, lost);
-        }
         let mut losses = 0;
+        if self.loss_at.is_some_and(|at| at <= now) {
+            losses += self.detect_losses(now, &mut lost);
+        }
+        // While a loss was expected no probe was: what still flies may be due for one by now.
         loop {
             if self.probe_at().is_none_or(|at| at > now) {
                 return losses;
@@ -368,10 +369,11 @@ impl Recovery {
         if self.loss_at.is_some() {
             return None;
         }
+        // A probe may leave nothing in the air: what is sent long after it isn't late.
         let from = if self.probes == 0 {
             oldest_sent_at
         } else {
-            self.probed_at
+            self.probed_at.max(oldest_sent_at)
         };
         Some(from.after(self.probe_timeout()))
     }
@@ -458,4 +460,72 @@ impl Recovery {
 fn before(at: Instant, span: Duration) -> Instant {
     let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
     Instant::from_nanos(at.as_nanos().saturating_sub(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v2::frame::{self, Frame};
+    use crate::v2::ranges::Ranges;
+
+    const ROUND: Duration = Duration::from_millis(40);
+
+    fn send(recovery: &mut Recovery, now: Instant) {
+        let mut flight = Flight::new(now);
+        flight.bytes = 100;
+        recovery.on_sent(now, flight);
+    }
+
+    /// Acknowledges one packet; how many that shows to be lost.
+    fn acknowledge(recovery: &mut Recovery, now: Instant, packet: u64) -> u64 {
+        let mut ranges = Ranges::new();
+        ranges.insert(packet..packet + 1);
+        let mut bytes = Vec::new();
+        frame::put_ack(&mut bytes, &ranges, 0, 100);
+        let Ok(Frame::Ack(ack)) = frame::take(&mut bytes.as_slice()) else {
+            panic!("an ack was written");
+        };
+        assert_eq!(recovery.on_ack(now, &ack, |_, _| {}), Some(()));
+        recovery.detect_losses(now, |_| {})
+    }
+
+    /// On a steady path a packet is lost, and the next but one due for a probe, at the same
+    /// moment: nine eighths of a round trip after both were sent.
+    // spec: LSP2-10.1 LSP2-10.2
+    #[test]
+    fn a_probe_that_is_due_with_a_loss_goes_with_it() {
+        let start = Instant::EPOCH;
+        let mut recovery = Recovery::new(start, ROUND, Duration::from_secs(1));
+        for _ in 0..100 {
+            recovery.rtt.update(ROUND);
+        }
+        for _ in 0..3 {
+            send(&mut recovery, start);
+        }
+        assert_eq!(acknowledge(&mut recovery, start.after(ROUND), 1), 0);
+        let at = start.after(ROUND + ROUND / 8);
+        assert_eq!(recovery.poll_timeout(), Some(at));
+        assert_eq!(recovery.on_timeout(at, |_| {}), 2, "the loss and the probe");
+        assert_eq!((recovery.probes(), recovery.credits), (1, 1));
+        assert_eq!(recovery.poll_timeout(), None, "nothing flies");
+        recovery.check_invariants();
+    }
+
+    /// What the probe gave up was acknowledged in another packet, so nothing went out for it.
+    // spec: LSP2-10.2
+    #[test]
+    fn a_packet_long_after_a_probe_has_its_own_time() {
+        let start = Instant::EPOCH;
+        let mut recovery = Recovery::new(start, ROUND, Duration::from_secs(1));
+        send(&mut recovery, start);
+        let at = start.after(recovery.probe_timeout());
+        assert_eq!(recovery.on_timeout(at, |_| {}), 1);
+        assert_eq!(recovery.poll_timeout(), None, "nothing flies");
+        let later = at.after(Duration::from_secs(5));
+        send(&mut recovery, later);
+        let due = later.after(recovery.probe_timeout());
+        assert_eq!(recovery.poll_timeout(), Some(due));
+        assert_eq!(recovery.on_timeout(later, |_| {}), 0, "it isn't late");
+        recovery.check_invariants();
+    }
 }

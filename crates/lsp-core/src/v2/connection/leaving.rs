@@ -132,14 +132,19 @@ impl Connection {
         Some(to)
     }
 
-    /// Everything else: acknowledgements, data, and what rides along.
-    // spec: LSP2-5.3 LSP2-4.2
-    fn main_packet(&mut self, now: Instant, buffer: &mut Vec<u8>) -> bool {
-        let bytes = if self.recovery.probes() >= SHORT_AFTER_PROBES {
+    /// How long a packet with data may be now.
+    pub(super) const fn packet_bytes(&self) -> usize {
+        if self.recovery.probes() >= SHORT_AFTER_PROBES {
             DATAGRAM_BYTES_BASE
         } else {
             self.mtu.current()
-        };
+        }
+    }
+
+    /// Everything else: acknowledgements, data, and what rides along.
+    // spec: LSP2-5.3 LSP2-4.2
+    fn main_packet(&mut self, now: Instant, buffer: &mut Vec<u8>) -> bool {
+        let bytes = self.packet_bytes();
         let wants_data = self.send.wants();
         if !wants_data {
             self.recovery.on_idle();

@@ -9,7 +9,7 @@
 //! * **nothing left**: after everybody closed, no connection and no timer.
 //!
 //! A failure prints its seed; `LSP_SOAK_SEED` runs that one alone, and `LSP_SOAK_SEEDS`
-//! sets how many run.
+//! sets how many run besides those that failed once.
 
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -19,6 +19,9 @@ use lsp_core::{Config, EndReason, Handle, Protocol, ReadError, Validation};
 use stdx::Prng;
 
 use crate::v2::net::{Faults, Link, Net, SERVER, ms};
+
+/// Seeds that failed once. 1710: what was sent long after a probe was late at once.
+const REGRESSIONS: [u64; 1] = [1_710];
 
 fn config(prng: &mut Prng) -> Config {
     let window = *prng.choose(&[3_000, 20_000, 4 << 20]).expect("not empty");
@@ -318,7 +321,7 @@ fn soak() {
     }
     let seeds = variable("LSP_SOAK_SEEDS").unwrap_or(150);
     let (mut lost, mut carried) = (0, 0);
-    for seed in 0..seeds {
+    for seed in REGRESSIONS.into_iter().chain(0..seeds) {
         let outcome = std::panic::catch_unwind(|| Soak::new(seed).run());
         let Ok((losses, messages)) = outcome else {
             panic!("LSP_SOAK_SEED={seed} fails");
