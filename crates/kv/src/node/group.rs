@@ -123,7 +123,7 @@ impl Group {
     /// are then about to ask again, too. They never wait longer than [`Config::entry_delay`],
     /// which bounds what this costs where the other nodes are far away.
     ///
-    /// [`Config::entry_delay`]: crate::Config::entry_delay
+    /// [`Config::entry_delay`]: crate::config::Config::entry_delay
     pub(crate) fn release(&mut self, now: Instant) -> bool {
         self.expected = self.expected.filter(|(_, until)| now < *until);
         if self.held.submissions.is_empty() {

@@ -45,6 +45,11 @@ pub(crate) async fn serve(
                 continue;
             }
         };
+        // Answers are small, and nothing follows them that they could wait for.
+        if let Err(error) = stream.set_nodelay(true) {
+            // The client is gone already, which its task finds out.
+            tracing::debug!("could not set TCP_NODELAY: {error}");
+        }
         let task_transport = transport.clone();
         let grpc = grpc.clone();
         transport.spawn(async move {
