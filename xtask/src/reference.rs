@@ -40,6 +40,9 @@ const COMMANDS: &[&str] = &[
     "miner client",
     "miner block",
     "miner speed",
+    "wal",
+    "wal dump",
+    "wal check",
     "completions",
 ];
 const PAGE: &str = "docs/reference/cli.md";

@@ -32,6 +32,7 @@ mod miner;
 mod serve;
 mod status;
 mod up;
+mod wal;
 
 // Many small values come and go on several threads.
 #[global_allocator]
@@ -80,6 +81,8 @@ enum Command {
     Miner(miner::MinerArgs),
     /// Run MapReduce jobs.
     Mr(mapreduce::cli::MrArgs),
+    /// Look into a node's log on disk.
+    Wal(wal::WalArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -141,6 +144,7 @@ fn run(args: Args) -> Result<ExitCode> {
             runtime.shutdown_timeout(std::time::Duration::from_millis(200));
             code.map_err(error::of_mapreduce)
         }
+        Command::Wal(args) => wal::run(args),
         other => {
             log::start(&args.log, None)?;
             runtime()?.block_on(client(other))
@@ -165,6 +169,7 @@ async fn client(command: Command) -> Result<ExitCode> {
         | Command::Serve(_)
         | Command::Kmeans(_)
         | Command::Mr(_)
+        | Command::Wal(_)
         | Command::Completions { .. } => {
             unreachable!("these are handled before")
         }

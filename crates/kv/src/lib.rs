@@ -4,6 +4,7 @@ pub mod client;
 pub mod config;
 pub mod grpc;
 pub mod http;
+pub mod log_text;
 pub mod node;
 mod readiness;
 pub mod resp_server;

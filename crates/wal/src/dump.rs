@@ -10,7 +10,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::error::OpenError;
 use crate::log::LogEntry;
 use crate::open::read_identity;
-use crate::text::{PayloadText, dump_groups, shown_payload};
+use crate::text::{PayloadText, dump_groups, escape};
 
 /// Why a log could not be printed.
 #[derive(Debug, Error)]
@@ -76,12 +76,13 @@ pub fn dump_on(
     }
 }
 
-/// One line for an entry.
+/// One line for an entry. It is for people only, so it need not be possible to read it back.
 pub(crate) fn entry_line(entry: &LogEntry, payloads: &dyn PayloadText) -> String {
-    format!(
-        "{} {} {}",
-        entry.index,
-        entry.term,
-        shown_payload(entry, payloads)
-    )
+    let kind = payloads.kind_name(entry.kind);
+    let kind = kind.unwrap_or_else(|| entry.kind.to_string().into());
+    let rendered = payloads.render(entry.kind, &entry.payload);
+    let text = rendered
+        .filter(|text| !text.contains(char::is_control))
+        .unwrap_or_else(|| escape(&entry.payload));
+    format!("{} {} {kind} {text}", entry.index, entry.term)
 }

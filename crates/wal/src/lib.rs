@@ -53,6 +53,7 @@
 //!   forgetting a vote or an acknowledged entry breaks the promises of the whole cluster.
 
 mod binary;
+mod check;
 pub mod disk;
 mod dump;
 mod error;
@@ -64,6 +65,7 @@ mod options;
 mod shape;
 mod text;
 
+pub use check::{Checked, CheckedGroup, check};
 pub use dump::{DumpError, dump, dump_on};
 pub use error::{CorruptError, OpenError, PoisonCause, ReadError, WalError};
 #[doc(hidden)]

@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use stdx::GroupId;
 
-pub(crate) use dump::{dump_groups, shown_payload};
+pub(crate) use dump::dump_groups;
+pub(crate) use payload::escape;
 pub use payload::{EscapedText, PayloadText};
 pub(crate) use recover::{create, recover};
 

@@ -18,4 +18,5 @@ mod lsp;
 mod miner;
 mod real_input;
 mod up;
+mod wal;
 mod writers;

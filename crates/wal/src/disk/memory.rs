@@ -42,6 +42,8 @@ pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
     /// Rung when a stall ends.
     bell: Arc<Condvar>,
+    /// Where it says that it is.
+    root: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,15 @@ impl MemoryDisk {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty disk that stands in for a directory: messages name files there.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self {
+            root: Some(root.to_path_buf()),
+            ..Self::default()
+        }
     }
 
     /// Every operation that changes the disk, from the one with this number on, fails, and the
@@ -187,6 +198,7 @@ impl MemoryDisk {
         Self {
             state: Arc::new(Mutex::new(after)),
             bell: Arc::default(),
+            root: self.root.clone(),
         }
     }
 
@@ -305,7 +317,8 @@ fn write_sectors(content: &mut Vec<u8>, offset: usize, bytes: &[u8], prng: &mut 
 
 impl Disk for MemoryDisk {
     fn root(&self) -> &Path {
-        Path::new("/memory")
+        let nowhere = || Path::new("/memory");
+        self.root.as_deref().unwrap_or_else(nowhere)
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {

@@ -3,12 +3,9 @@
 use std::io::Write;
 
 use super::group::{group_of_dir, log_name, metadata_name};
-use super::line::fields;
-use super::payload::PayloadText;
 use crate::disk::{Disk, read_all};
 use crate::dump::DumpError;
 use crate::error::OpenError;
-use crate::log::LogEntry;
 
 /// Prints all groups' files.
 pub(crate) fn dump_groups(disk: &dyn Disk, out: &mut dyn Write) -> Result<(), DumpError> {
@@ -32,10 +29,4 @@ pub(crate) fn dump_groups(disk: &dyn Disk, out: &mut dyn Write) -> Result<(), Du
         }
     }
     Ok(())
-}
-
-/// The kind and the payload of an entry as one line.
-pub(crate) fn shown_payload(entry: &LogEntry, payloads: &dyn PayloadText) -> String {
-    let (kind, payload) = fields(entry, payloads);
-    format!("{kind} {payload}")
 }

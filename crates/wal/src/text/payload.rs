@@ -47,7 +47,7 @@ impl PayloadText for EscapedText {
 }
 
 /// Printable ASCII as it is, everything else as `\n`, `\r`, `\t`, `\\` or `\x1f`.
-pub(super) fn escape(payload: &[u8]) -> String {
+pub(crate) fn escape(payload: &[u8]) -> String {
     let mut text = String::with_capacity(payload.len());
     for &byte in payload {
         match byte {

@@ -1,5 +1,6 @@
 //! Locks, identities, full disks, failing disks, lagging groups, readers on other threads.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -482,6 +483,51 @@ fn the_text_format_is_readable_and_lossless() {
         .entries(group, LogIndex::new(1), to, usize::MAX)
         .unwrap();
     assert_eq!(read, commands());
+}
+
+#[test]
+fn a_log_can_be_checked_without_being_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    for format in [Format::Binary, Format::escaped_text()] {
+        let dir = dir.path().join(format.name());
+        let missing = wal::check(&dir).unwrap_err().to_string();
+        assert!(missing.contains("there is no log in"), "{missing}");
+        let mut opened = wal::open(&dir, options(&format)).unwrap();
+        let group = GroupId::new(4);
+        let entries = commands();
+        opened
+            .log
+            .append(&[Append::entries(group, &entries)])
+            .unwrap();
+        opened.log.sync().unwrap();
+        // Beside the running process, too.
+        for _ in 0..2 {
+            let checked = wal::check(&dir).unwrap();
+            assert_eq!(&*checked.format, format.name());
+            assert_eq!((checked.identity, checked.torn_bytes), (IDENTITY, 0));
+            let [found] = checked.groups.as_slice() else {
+                panic!("one group: {checked:?}");
+            };
+            assert_eq!((found.group, found.base), (group, LogIndex::ZERO));
+            assert_eq!(found.last, entries.last().unwrap().index);
+        }
+        drop(opened);
+        let file = match format {
+            Format::Binary => dir.join("segment-0000000000000001.wal"),
+            Format::Text(_) => dir.join("group-4/logs.txt"),
+        };
+        let mut content = fs::read(&file).unwrap();
+        let middle = match format {
+            Format::Binary => 110,
+            Format::Text(_) => content.len() / 2,
+        };
+        content[middle] ^= 2;
+        fs::write(&file, &content).unwrap();
+        let error = wal::check(&dir).unwrap_err().to_string();
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+        assert!(error.contains("corrupt at byte"), "{error}");
+        assert_eq!(fs::read(&file).unwrap(), content);
+    }
 }
 
 #[test]
