@@ -3,7 +3,7 @@
 //! A job has a master, mappers and reducers, each a process. The master divides the input into
 //! ranges and sends centroids; mappers read their ranges themselves, keep the points, and assign
 //! them with `kmeans-kernels`; reducers fetch the sums of their centroids from all mappers, add
-//! them up and answer with the new centroids. [`run`] does all of it on this machine; [`local::fit`]
+//! them up and answer with the new centroids. [`remote::run`] does all of it on this machine; [`local::fit`]
 //! does the same work without processes.
 //!
 //! The result does not depend on the number of mappers, reducers or threads, on the processor's

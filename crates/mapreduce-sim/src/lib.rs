@@ -1,4 +1,4 @@
-//! The MapReduce core in the simulated world.
+//! The `MapReduce` core in the simulated world.
 //!
 //! Two coordinators, a few workers and a store run in [`sim::World`]: messages are lost,
 //! repeated and reordered, processes crash and are paused, disks of map output die with their
@@ -6,7 +6,7 @@
 //! happens, the published result must be the sequential run's, published once, from commits
 //! that were durable, with counters of winners only; and every job must end.
 //!
-//! [`run`] runs one seed. What is drawn from it is in [`Scenario`].
+//! [`run()`] runs one seed. What is drawn from it is in [`Scenario`].
 
 mod checks;
 mod coordinator;

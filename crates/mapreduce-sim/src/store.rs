@@ -97,13 +97,12 @@ impl Store {
         }
         let mut output = Vec::new();
         for reduce in &receipt.reduces {
-            match self.files.get(&reduce.done.file) {
-                Some(counts) => output.push(counts.clone()),
-                None => {
-                    let file = &reduce.done.file;
-                    self.violate("winners' files exist", format!("{file} is not there"));
-                    output.push(Counts::new());
-                }
+            if let Some(counts) = self.files.get(&reduce.done.file) {
+                output.push(counts.clone());
+            } else {
+                let file = &reduce.done.file;
+                self.violate("winners' files exist", format!("{file} is not there"));
+                output.push(Counts::new());
             }
         }
         self.published = Some((epoch, receipt, output));

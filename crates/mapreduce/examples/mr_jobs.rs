@@ -79,7 +79,7 @@ impl Lab {
         if self.take(&format!("{stage}-fail")) {
             return Err(UserError::new("a token said so"));
         }
-        if self.args.contains_key(&format!("{stage}-coin")) && nanos() % 2 == 0 {
+        if self.args.contains_key(&format!("{stage}-coin")) && nanos().is_multiple_of(2) {
             return Err(UserError::new("the coin said so"));
         }
         if self.take(&format!("{stage}-stall")) {

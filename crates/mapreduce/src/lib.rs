@@ -5,9 +5,11 @@
 //! `kontiki` binary and for binaries of users: [`main!`] makes one that is coordinator, worker
 //! and client at once, with jobs in Rust.
 //!
-//! ```no_run
-//! // mapreduce::main!(mapreduce::Registry::new().with("my-job", my_job));
+//! ```text
+//! mapreduce::main!(mapreduce::Registry::new().with("my-job", my_job));
 //! ```
+//!
+//! `examples/mr_jobs.rs` is such a binary.
 
 pub mod cli;
 pub mod client;

@@ -44,20 +44,18 @@ fn bars(entries: &[Entry], end: u64) -> Vec<Bar> {
                 task,
                 worker,
                 purpose,
-            }) if bars.len() < BARS_MAX => {
                 // A coordinator that takes over names those that run once more.
-                if !open.contains_key(attempt) {
-                    open.insert(*attempt, bars.len());
-                    bars.push(Bar {
-                        task: *task,
-                        attempt: *attempt,
-                        worker: *worker,
-                        purpose: *purpose,
-                        start: entry.at,
-                        end,
-                        how: None,
-                    });
-                }
+            }) if bars.len() < BARS_MAX && !open.contains_key(attempt) => {
+                open.insert(*attempt, bars.len());
+                bars.push(Bar {
+                    task: *task,
+                    attempt: *attempt,
+                    worker: *worker,
+                    purpose: *purpose,
+                    start: entry.at,
+                    end,
+                    how: None,
+                });
             }
             What::Event(Event::Done { attempt, how, .. }) => {
                 if let Some(bar) = open.get(attempt).and_then(|at| bars.get_mut(*at))
@@ -160,18 +158,7 @@ fn render(entries: &[Entry]) -> String {
             bars.len()
         ),
     );
-    for tenth in 0..=10_u32 {
-        let part = f64::from(tenth) / 10.0;
-        let x = LEFT + part * (WIDTH - LEFT - 20.0);
-        put(
-            &mut svg,
-            format_args!(
-                "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{height}\" stroke=\"#eeeeee\"/>\
-             <text x=\"{x:.1}\" y=\"52\" fill=\"#666666\">{:.2}</text>\n",
-                seconds * part
-            ),
-        );
-    }
+    draw_grid(&mut svg, height, seconds);
     for (at, (worker, row)) in rows.iter().enumerate() {
         let y = TOP + ROW * at as f64;
         let id = worker.to_string();
@@ -203,6 +190,21 @@ fn render(entries: &[Entry]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+fn draw_grid(svg: &mut String, height: f64, seconds: f64) {
+    for tenth in 0..=10_u32 {
+        let part = f64::from(tenth) / 10.0;
+        let x = LEFT + part * (WIDTH - LEFT - 20.0);
+        put(
+            svg,
+            format_args!(
+                "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{height}\" stroke=\"#eeeeee\"/>\
+             <text x=\"{x:.1}\" y=\"52\" fill=\"#666666\">{:.2}</text>\n",
+                seconds * part
+            ),
+        );
+    }
 }
 
 fn put(svg: &mut String, text: std::fmt::Arguments<'_>) {

@@ -13,8 +13,6 @@ use crate::error::{Context as _, Error};
     clippy::allow_attributes_without_reason,
     clippy::clone_on_ref_ptr,
     clippy::doc_markdown,
-    clippy::missing_errors_doc,
-    clippy::must_use_candidate,
     clippy::too_many_lines,
     reason = "generated code"
 )]

@@ -47,7 +47,7 @@ pub struct CheckedGroup {
 ///
 /// # Errors
 ///
-/// As [`crate::open`]: damage is named with its file and offset. [`DumpError::Missing`] if there
+/// As [`crate::open()`]: damage is named with its file and offset. [`DumpError::Missing`] if there
 /// is no log.
 pub fn check(dir: &Path) -> Result<Checked, DumpError> {
     let missing = || DumpError::Missing {

@@ -113,6 +113,7 @@ const LAYERS: &[Layer] = &[
             "hashbrown",
             "kv-core",
             "parking_lot",
+            "rustix",
             "stdx",
             "thiserror",
             "tracing",

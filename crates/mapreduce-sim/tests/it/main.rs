@@ -1,9 +1,5 @@
 //! Jobs survive what the simulated world does to them, and planted bugs don't: the published
 //! result is the sequential run's when the coordinator dies at any step of the journal.
-#![expect(
-    clippy::print_stdout,
-    reason = "tests tell how soon a planted bug was found"
-)]
 
 use mapreduce_core::PlantedBug;
 use mapreduce_sim::{Scenario, run, run_with};

@@ -146,6 +146,6 @@ async fn parent_gone(as_child: bool) {
         let _gone = sender.send(());
     });
     if receiver.await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

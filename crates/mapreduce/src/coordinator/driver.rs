@@ -306,7 +306,7 @@ impl Driver {
     ) {
         let id = WorkerId(hello.worker);
         let now = self.now();
-        let mut peer = Peer {
+        let peer = Peer {
             connection,
             address: hello.address,
             name: hello.name,
@@ -323,15 +323,15 @@ impl Driver {
                 job: current.spec.id.clone(),
                 epoch: current.job.epoch().0,
             };
-            send(&mut peer, coordinator_message::Kind::Reign(reign));
+            send(&peer, coordinator_message::Kind::Reign(reign));
             register(&mut current.job, now, id, &peer, &current.spec.id);
         }
-        self.close_others(&mut peer);
+        self.close_others(&peer);
         self.peers.insert(id, peer);
     }
 
     /// Tells a worker that came back which of its jobs are over.
-    fn close_others(&self, peer: &mut Peer) {
+    fn close_others(&self, peer: &Peer) {
         let current = self.current.as_ref().map(|current| &current.spec.id);
         let jobs: Vec<String> = peer.held.keys().cloned().collect();
         for job in jobs {
@@ -597,7 +597,7 @@ impl Driver {
         self.finish(&current.spec.id, outcome).await
     }
 
-    async fn finish(&mut self, id: &str, outcome: Outcome) -> Result<(), Error> {
+    async fn finish(&self, id: &str, outcome: Outcome) -> Result<(), Error> {
         let Some(sender) = self.jobs.get(id) else {
             return Ok(());
         };
@@ -613,7 +613,7 @@ impl Driver {
     }
 
     /// Publishes how the running job stands, to those who watch.
-    fn show(&mut self) {
+    fn show(&self) {
         let Some(current) = &self.current else {
             return;
         };
@@ -641,7 +641,7 @@ fn register(job: &mut Job, now: Instant, id: WorkerId, peer: &Peer, job_id: &str
 }
 
 /// Sends what there is room for: what is lost is sent again.
-fn send(peer: &mut Peer, kind: coordinator_message::Kind) {
+fn send(peer: &Peer, kind: coordinator_message::Kind) {
     let message = CoordinatorMessage { kind: Some(kind) };
     if peer.sender.try_send(Ok(message)).is_err() {
         tracing::debug!(worker = peer.name, "a message is dropped");

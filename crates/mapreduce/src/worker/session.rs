@@ -231,7 +231,7 @@ impl Worker {
         match message {
             ToWorker::Assign(assignment) => {
                 let details: Details = decode(details)?;
-                self.start(job, assignment, details);
+                self.start(job, &assignment, details);
             }
             ToWorker::Cancel { attempt } | ToWorker::Discard { attempt } => {
                 self.drop_attempt(&key(attempt));
@@ -255,7 +255,7 @@ impl Worker {
         Ok(Next::GoOn)
     }
 
-    fn start(&mut self, job_id: &str, assignment: Assignment, details: Details) {
+    fn start(&mut self, job_id: &str, assignment: &Assignment, details: Details) {
         let key = (job_id.to_owned(), assignment.attempt);
         if let Some(unacked) = self.unacked.get_mut(&key) {
             unacked.sent = None;
@@ -270,7 +270,7 @@ impl Worker {
             let failure = Failure::Worker { message };
             return self.report_failure(key, task, failure);
         }
-        let failed = match self.prepare(job_id, &assignment, details) {
+        let failed = match self.prepare(job_id, assignment, details) {
             Ok((work, running)) => match self.spawn(key.clone(), work) {
                 Ok(()) => {
                     self.running.insert(key, running);
@@ -311,17 +311,16 @@ impl Worker {
             let message = "the assignment names no split".to_owned();
             return Err(Failure::Worker { message });
         }
-        let job = match self.jobs.get(job_id) {
-            Some(job) => Arc::clone(job),
-            None => {
-                let resolved = details.function.resolve(&self.config.registry);
-                let job = resolved.map_err(|error| Failure::User {
-                    record: None,
-                    message: chain(&error),
-                })?;
-                self.jobs.insert(job_id.to_owned(), Arc::clone(&job));
-                job
-            }
+        let job = if let Some(job) = self.jobs.get(job_id) {
+            Arc::clone(job)
+        } else {
+            let resolved = details.function.resolve(&self.config.registry);
+            let job = resolved.map_err(|error| Failure::User {
+                record: None,
+                message: chain(&error),
+            })?;
+            self.jobs.insert(job_id.to_owned(), Arc::clone(&job));
+            job
         };
         let dir = self.attempt_dir(&(job_id.to_owned(), assignment.attempt));
         fs::create_dir_all(&dir).map_err(|error| Failure::Worker {
@@ -526,7 +525,7 @@ impl Worker {
     }
 
     /// Stops everything; the process ends.
-    pub(crate) fn stop_all(&mut self) {
+    pub(crate) fn stop_all(&self) {
         for running in self.running.values() {
             running.cancel.cancel();
         }
