@@ -11,6 +11,7 @@ import argparse
 import collections
 import itertools
 import pathlib
+import random
 import sys
 import time
 
@@ -21,8 +22,10 @@ from redis.retry import Retry
 WORDS = pathlib.Path("/usr/share/dict/words")
 # After these a client may send the same write again.
 RETRYABLE = ("CLUSTERDOWN", "TRYAGAIN", "UNKNOWN", "LOADING")
-# A cluster that has lost its majority for so long is not coming back by itself.
-PATIENCE = 60
+# One command is tried so often, with pauses that double: half a minute in sum, and more where
+# nobody answers. A cluster without a majority for so long is not coming back by itself.
+ATTEMPTS = 48
+PAUSE_MIN, PAUSE_MAX = 0.05, 1.0
 
 
 def connect(port):
@@ -38,33 +41,42 @@ def is_retryable(error):
     return isinstance(error, known) or str(error).startswith(RETRYABLE)
 
 
+def persist(command, nodes, errors):
+    """Tries a command at one node after another; returns its answer and who gave it."""
+    pause = PAUSE_MIN
+    for attempt, node in enumerate(nodes, 1):
+        try:
+            return command(node), node
+        except redis.RedisError as error:
+            if not is_retryable(error) or attempt == ATTEMPTS:
+                raise
+            errors[type(error).__name__] += 1
+            # Clients that failed together must not come back together.
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, PAUSE_MAX)
+
+
 def load(words, ports):
     """Writes every word until it is acknowledged; returns the errors that were seen."""
     nodes = itertools.cycle([connect(port) for port in ports])
     node, errors = next(nodes), collections.Counter()
     for number, word in enumerate(words, 1):
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                node.set(word, f"{number} {word}")
-                break
-            except redis.RedisError as error:
-                if not is_retryable(error) or time.monotonic() > deadline:
-                    raise
-                errors[type(error).__name__] += 1
-                node = next(nodes)
-                time.sleep(0.05)
+        value = f"{number} {word}"
+        # Whoever answered last is asked first.
+        asked = itertools.chain([node], nodes)
+        _, node = persist(lambda node: node.set(word, value), asked, errors)
         if number % 10_000 == 0:
             print(f"{number} words", flush=True)
     return errors
 
 
-def check(words, port):
+def check(words, port, errors):
     """Reads every word at one node."""
-    node = connect(port)
+    node = itertools.repeat(connect(port))
     for start in range(0, len(words), 1000):
         part = words[start : start + 1000]
-        for offset, (word, value) in enumerate(zip(part, node.mget(part))):
+        values, _ = persist(lambda node: node.mget(part), node, errors)
+        for offset, (word, value) in enumerate(zip(part, values)):
             expected = f"{start + offset + 1} {word}".encode()
             if value != expected:
                 sys.exit(f"port {port}: {word!r} holds {value!r}, not {expected!r}")
@@ -84,10 +96,10 @@ def main():
     began = time.monotonic()
     errors = load(words, ports)
     print(f"acknowledged: {len(words)} words in {time.monotonic() - began:.1f} s")
-    print(f"seen, and tried again: {dict(errors)}")
     for port in ports:
-        check(words, port)
+        check(words, port, errors)
         print(f"port {port} has every word")
+    print(f"seen, and tried again: {dict(errors)}")
 
 
 main()
