@@ -1,6 +1,7 @@
 //! The systems under test: how each is started on a fresh directory, and where it listens.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,6 +10,9 @@ use clap::ValueEnum;
 
 use crate::bench::process::{Server, wait_until};
 use crate::sh;
+
+/// How many ports a system may use, from its first.
+const PORTS: u16 = 30;
 
 /// A system with its number of nodes.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
@@ -54,21 +58,14 @@ impl System {
         }
         have
     }
-
-    fn base_port(self) -> u16 {
-        match self {
-            Self::Redis => 24_100,
-            Self::Etcd3 => 24_200,
-            Self::Kontiki1 => 24_300,
-            Self::Kontiki3 => 24_400,
-        }
-    }
 }
 
 /// A system that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) system: System,
+    /// The first of the ports that it may use.
+    base_port: u16,
     servers: Vec<Server>,
     /// Where the node that answers writes listens for RESP.
     pub(crate) resp_port: Option<u16>,
@@ -128,6 +125,7 @@ impl Programs {
         let servers = Vec::new();
         let mut running = Running {
             system,
+            base_port: free_ports()?,
             servers,
             resp_port: None,
             grpc: None,
@@ -149,7 +147,7 @@ impl Programs {
     }
 
     fn start_kontiki(&self, running: &mut Running, nodes: u16) -> Result<()> {
-        let base = running.system.base_port();
+        let base = running.base_port;
         let [resp, grpc, http] = [base, base + 10, base + 20];
         let mut command = Command::new(&self.kontiki);
         command
@@ -221,8 +219,17 @@ impl Programs {
     }
 }
 
+/// The first of a block of ports that nobody listens on now: other programs may run here, too.
+fn free_ports() -> Result<u16> {
+    let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    (24_100..32_000)
+        .step_by(100)
+        .find(|&base| (base..base + PORTS).all(is_free))
+        .context("no block of free ports between 24100 and 32000")
+}
+
 fn start_etcd(running: &mut Running) -> Result<()> {
-    let base = running.system.base_port();
+    let base = running.base_port;
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     let peers: Vec<String> = (0..3)
         .map(|i| format!("n{i}={}", url(base + 10 + i)))
@@ -269,7 +276,7 @@ fn start_etcd(running: &mut Running) -> Result<()> {
 }
 
 fn start_redis(running: &mut Running) -> Result<()> {
-    let port = running.system.base_port();
+    let port = running.base_port;
     let mut command = Command::new("redis-server");
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
