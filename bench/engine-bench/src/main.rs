@@ -1,6 +1,6 @@
 //! Measures the storage engine and what it stands on.
 //!
-//! `cargo run --release -p engine --example engine_bench [all|lsm|whole] [DIR]`
+//! `cargo run --release --manifest-path bench/Cargo.toml -p engine-bench -- [all|lsm|whole] [DIR]`
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 #![expect(
     clippy::unwrap_used,
