@@ -74,6 +74,8 @@ pub(crate) fn bless(args: &[String]) -> Result<()> {
 enum System {
     /// The consensus core under crashes, partitions, bad disks and bad clocks.
     Raft,
+    /// The same, with leases that belong to the group: in the log, or waited out.
+    Leases,
     /// The `MapReduce` core under crashes, losses and two coordinators.
     Mapreduce,
 }
@@ -101,7 +103,7 @@ pub(crate) struct SimArgs {
 /// Runs the simulator, optimised and with its assertions on.
 pub(crate) fn sim(args: &SimArgs) -> Result<()> {
     let package = match args.system {
-        System::Raft => "raft-sim",
+        System::Raft | System::Leases => "raft-sim",
         System::Mapreduce => "mapreduce-sim",
     };
     let mut words: Vec<String> = [
@@ -124,6 +126,9 @@ pub(crate) fn sim(args: &SimArgs) -> Result<()> {
     push("--seeds", args.seeds.map(|n| n.to_string()));
     push("--first", args.first.clone());
     push("--steps", args.steps.map(|n| n.to_string()));
+    if matches!(args.system, System::Leases) {
+        words.push("--leases".to_owned());
+    }
     sh::run_cargo(&words, &[]).context("the simulation found a fault, or could not run")
 }
 

@@ -56,6 +56,7 @@ fn votes() -> Vec<Message> {
     let transfer = Some(TransferTicket {
         term: last_term,
         number: 2,
+        void: false,
     });
     vec![
         RequestPreVote {
@@ -74,14 +75,21 @@ fn votes() -> Vec<Message> {
             last_index,
             last_term,
             transfer,
+            lease: raft::LeaseClaim::default(),
         }
         .into(),
         RequestVoteReply {
             term,
             granted: false,
+            old_lease: Duration::ZERO,
         }
         .into(),
-        TimeoutNow { term, number: 2 }.into(),
+        TimeoutNow {
+            term,
+            number: 2,
+            void_at: LogIndex::ZERO,
+        }
+        .into(),
         ReadIndex { term, batch: 5 }.into(),
         ReadIndexReply {
             term,
@@ -173,6 +181,7 @@ fn append(entries: &[Entry]) -> AppendEntries {
         commit: LogIndex::new(40),
         round: ROUND,
         revoked: 0,
+        lease: raft::LeaseGrant::default(),
         entries: entries.to_vec().into(),
     }
 }
@@ -183,6 +192,7 @@ fn piece() -> InstallSnapshot {
         session: SESSION,
         round: ROUND,
         revoked: 1,
+        lease: raft::LeaseGrant::default(),
         base: LogBase {
             index: LogIndex::new(1_000),
             term: TERM,

@@ -17,6 +17,9 @@ use crate::machine::Command;
 use crate::node::{Outputs, RaftNode, WriteEnd};
 use crate::options::Options;
 
+/// How long a client waits that only reads.
+const READER_PATIENCE: Duration = Duration::from_millis(40);
+
 type RaftWorld = World<RaftNode, Task>;
 
 /// Counts of what clients were told.
@@ -26,6 +29,8 @@ pub struct Served {
     pub writes: u64,
     /// Reads answered by a leader alone.
     pub lease_reads: u64,
+    /// Reads answered by a new leader that had committed nothing yet.
+    pub inherited_reads: u64,
     /// Reads answered after a round to a quorum.
     pub quorum_reads: u64,
     /// Operations without an answer.
@@ -39,6 +44,7 @@ impl Served {
     pub const fn add(&mut self, other: Self) {
         self.writes += other.writes;
         self.lease_reads += other.lease_reads;
+        self.inherited_reads += other.inherited_reads;
         self.quorum_reads += other.quorum_reads;
         self.unknown += other.unknown;
         self.refused += other.refused;
@@ -50,13 +56,14 @@ impl fmt::Display for Served {
         let Self {
             writes,
             lease_reads,
+            inherited_reads,
             quorum_reads,
             unknown,
             refused,
         } = self;
         write!(
             f,
-            "{writes} writes, {lease_reads} lease reads, {quorum_reads} quorum reads, \
+            "{writes} writes, {lease_reads} lease reads, {inherited_reads} inherited, {quorum_reads} quorum reads, \
              {unknown} unknown, {refused} refused"
         )
     }
@@ -69,6 +76,8 @@ struct Pending {
     operation: Operation,
     called: Instant,
     floor: LogIndex,
+    /// The newest write to this key that anybody was told of.
+    key_floor: LogIndex,
 }
 
 /// All clients of a run.
@@ -77,6 +86,8 @@ pub struct Clients {
     pending: Vec<Option<Pending>>,
     prng: Prng,
     next_number: u64,
+    /// Clients from here on only read.
+    writers: usize,
     keys: u8,
     read_percent: u64,
     think_max: Duration,
@@ -95,11 +106,13 @@ impl Clients {
     /// On a machine whose memory can't hold a handful of clients.
     #[must_use]
     pub fn new(seed: u64, options: &Options) -> Self {
-        let count = usize::try_from(options.clients).expect("a handful of clients");
+        let writers = usize::try_from(options.clients).expect("a handful of clients");
+        let readers = usize::try_from(options.readers).expect("a handful of clients");
         Self {
-            pending: vec![None; count],
+            pending: vec![None; writers + readers],
             prng: Prng::from_seed(seed ^ 0x00c1_1e47),
             next_number: 1,
+            writers,
             keys: options.keys,
             read_percent: options.read_percent,
             think_max: options.think_max,
@@ -163,12 +176,18 @@ impl Clients {
             (6..8, _) => stale.unwrap_or(random),
             _ => random,
         };
+        let key = u8::try_from(clients.prng.below(u64::from(clients.keys))).expect("few keys");
         let pending = Pending {
             number,
-            key: u8::try_from(clients.prng.below(u64::from(clients.keys))).expect("few keys"),
-            operation: clients.draw_operation(number),
+            key,
+            operation: if client < clients.writers {
+                clients.draw_operation(number)
+            } else {
+                Operation::Get
+            },
             called: cluster.world.now(),
             floor: clients.reads.floor(),
+            key_floor: clients.reads.key_floor(key),
         };
         if pending.operation == Operation::Get {
             Self::read(cluster, client, target, pending)
@@ -192,7 +211,10 @@ impl Clients {
         for (number, end) in &outputs.writes {
             match end {
                 WriteEnd::Applied(outcome, index) => {
+                    let waits = self.client_of(*number);
+                    let key = waits.and_then(|client| Some(self.pending[client].as_ref()?.key));
                     self.reads.tell(*index);
+                    self.reads.tell_key(key, *index);
                     self.served.writes += 1;
                     self.finish(world, *number, outcome.clone());
                 }
@@ -242,15 +264,18 @@ impl Clients {
         pending: Pending,
     ) -> Result<(), Violation> {
         let key = pending.key;
-        let leased = cluster.world.act(target, |node, context| {
-            let readable = node.raft().readable_now(context.now);
-            readable.then(|| (node.machine().read(key), node.machine().base.index))
-        });
+        let alone = cluster.act(target, |node, context| node.read_alone(context, key));
         let Cluster { world, clients, .. } = cluster;
-        if let Some(Some((value, index))) = leased {
-            let floor = pending.floor;
-            clients.reads.served(target, "lease", index, floor)?;
-            clients.served.lease_reads += 1;
+        if let Some(Some((value, index, inherits))) = alone {
+            if inherits {
+                let floor = pending.key_floor;
+                clients.reads.inherited(target, index, floor)?;
+                clients.served.inherited_reads += 1;
+            } else {
+                let floor = pending.floor;
+                clients.reads.served(target, "lease", index, floor)?;
+                clients.served.lease_reads += 1;
+            }
             clients.record(world, client, pending, Outcome::Found(value));
             clients.next(world, client);
             return Ok(());
@@ -284,7 +309,12 @@ impl Clients {
     }
 
     fn wait(&mut self, world: &mut RaftWorld, client: usize, pending: Pending) {
-        world.schedule(self.patience, Task::GiveUp(client, pending.number));
+        let patience = if client < self.writers {
+            self.patience
+        } else {
+            self.patience.min(READER_PATIENCE)
+        };
+        world.schedule(patience, Task::GiveUp(client, pending.number));
         self.pending[client] = Some(pending);
     }
 
@@ -336,6 +366,10 @@ impl Clients {
                 pending.key, pending.operation
             )
         });
+        if pending.operation == Operation::Get && outcome == Outcome::Unknown {
+            // It changed nothing and told nobody anything.
+            return;
+        }
         let call = Call {
             client: client as u64,
             operation: pending.operation,

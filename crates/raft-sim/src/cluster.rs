@@ -1,8 +1,9 @@
 //! A simulated cluster: the world, the checkers that watch it, and the tasks it is given.
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use raft::{LogBase, RoleKind};
+use raft::{LogBase, Membership, RoleKind};
 use sim::{FaultEnd, Liveness, PlanStep, Recording, Step, Violation, World, WorldOptions, fault};
 use stdx::{Instant, NodeId};
 
@@ -75,7 +76,11 @@ impl Cluster {
             recording,
         };
         let mut world = World::new(seed, world_options);
-        let base = LogBase::bootstrap((0..options.voters).map(node_id));
+        let members = Membership::of_voters((0..options.voters).map(node_id));
+        let base = LogBase {
+            membership: Arc::new(members.with_lease(options.lease_policy)),
+            ..LogBase::default()
+        };
         for number in 0..options.voters + options.spares {
             let bootstrap = if number < options.voters {
                 base.clone()
@@ -87,6 +92,8 @@ impl Cluster {
                 bootstrap,
                 snapshot_every: options.snapshot_every,
                 lag_max: options.lag_max,
+                true_time: options.true_time,
+                watched_drift_ppm: options.drift_ppm_max,
             };
             world.add_host(node_id(number), config);
             world

@@ -22,6 +22,8 @@ pub struct Coverage {
     pub transfers: u64,
     /// Disks that were noticed to stall.
     pub stalls: u64,
+    /// New leaders that had to wait for an old lease.
+    pub lease_waits: u64,
     /// Processes that ended: crashes, full disks, failed syncs.
     pub deaths: u64,
 }
@@ -40,6 +42,7 @@ impl Coverage {
                 Event::TransferEnded { .. } => self.transfers += 1,
                 Event::SnapshotInstalled { .. } => self.snapshots += 1,
                 Event::DiskStalled { .. } => self.stalls += 1,
+                Event::LeaseWait { .. } => self.lease_waits += 1,
                 _ => {}
             }
         }
@@ -53,6 +56,7 @@ impl Coverage {
         self.changes += other.changes;
         self.transfers += other.transfers;
         self.stalls += other.stalls;
+        self.lease_waits += other.lease_waits;
         self.deaths += other.deaths;
     }
 }
@@ -66,12 +70,14 @@ impl fmt::Display for Coverage {
             changes,
             transfers,
             stalls,
+            lease_waits,
             deaths,
         } = self;
         write!(
             f,
             "{elections} elections, {truncations} truncations, {snapshots} snapshots installed, \
-             {changes} member changes, {transfers} transfers, {stalls} disk stalls, {deaths} deaths"
+             {changes} member changes, {transfers} transfers, {stalls} disk stalls, \
+             {lease_waits} lease waits, {deaths} deaths"
         )
     }
 }

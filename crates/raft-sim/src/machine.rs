@@ -8,6 +8,8 @@ use raft::{LogBase, Membership};
 use sim::linear::{Operation, Outcome};
 use stdx::{LogIndex, NodeId, Term};
 
+use crate::storage::{put_policy, take_policy};
+
 /// A write of a client; its number is never used twice.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Command {
@@ -61,7 +63,7 @@ impl Command {
     }
 
     /// The command in a payload; `None` for bytes that a scenario made up.
-    fn decode(payload: &Bytes) -> Option<Self> {
+    pub(crate) fn decode(payload: &Bytes) -> Option<Self> {
         let header = payload.first_chunk::<HEADER_BYTES>()?;
         let number = u64::from_le_bytes(header[..8].try_into().ok()?);
         let expected_len = u32::from_le_bytes(header[10..].try_into().ok()?);
@@ -168,6 +170,7 @@ impl Machine {
             bytes.put_u8(u8::try_from(set.len()).expect("a small group"));
             set.iter().for_each(|id| bytes.put_u64_le(id.get()));
         }
+        put_policy(&mut bytes, membership.lease);
         for (&key, value) in &self.keys {
             bytes.put_u8(key);
             bytes.put_u32_le(u32::try_from(value.len()).expect("a small value"));
@@ -198,6 +201,7 @@ impl Machine {
                 set.insert(NodeId::new(cursor.word()?));
             }
         }
+        membership.lease = take_policy(&mut cursor)?;
         let mut keys = BTreeMap::new();
         while !cursor.0.is_empty() {
             let key = cursor.byte()?;
@@ -281,7 +285,14 @@ pub(crate) fn payload_hash(payload: &raft::Payload) -> u64 {
                 &membership.outgoing,
                 &membership.learners,
             ];
-            sets.iter().fold(2, |outer, set| {
+            let lease = membership.lease.lease();
+            let length = lease.map_or(0, |lease| u64::from(lease.duration.subsec_nanos()));
+            let seed = if membership.lease == raft::LeasePolicy::Promised {
+                2
+            } else {
+                mix(5, length)
+            };
+            sets.iter().fold(seed, |outer, set| {
                 set.iter()
                     .fold(mix(outer, 3), |inner, id| mix(inner, id.get()))
             })

@@ -1,4 +1,5 @@
-//! Runs seeds: `cargo xtask sim raft [--seed S | --seeds N [--first S]] [--steps N]`.
+//! Runs seeds: `cargo xtask sim raft [--seed S | --seeds N [--first S]] [--steps N]`, or the same
+//! with `leases` for runs about leases that belong to the group.
 //!
 //! Without arguments, a hundred seeds from 0 on. The first failure is shrunk, told, written
 //! to `target/sim/<seed>/`, and ends the run with status 1.
@@ -25,6 +26,7 @@ struct Arguments {
     seeds: Option<u64>,
     first: Option<u64>,
     steps: Option<u64>,
+    leases: bool,
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -37,6 +39,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .map_or_else(|| arguments.seeds.unwrap_or(SEEDS), |_| 1);
     let options = RunOptions {
         steps_max: arguments.steps,
+        leases: arguments.leases,
     };
     let mut served = Served::default();
     let mut coverage = Coverage::default();
@@ -70,9 +73,13 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--seeds" => &mut arguments.seeds,
             "--first" => &mut arguments.first,
             "--steps" => &mut arguments.steps,
+            "--leases" => {
+                arguments.leases = true;
+                continue;
+            }
             _ => {
                 return Err(format!(
-                    "{word} is not known: use --seed, --seeds, --first, --steps"
+                    "{word} is not known: use --seed, --seeds, --first, --steps, --leases"
                 ));
             }
         };

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raft::{
-    Committed, Entry, Event, Fetch, Fetched, LogBase, Payload, Persist, ProposeError, Proposed,
-    Raft, ReadToken, Restored,
+    Committed, Entry, Event, Fetch, Fetched, Inherited, LimboIndex, LogBase, Payload, Persist,
+    ProposeError, Proposed, Raft, ReadToken, Restored, TrueTime,
 };
 use sim::linear::Outcome;
 use sim::{Context, DiskError, Process, SyncId};
@@ -33,6 +33,10 @@ pub struct NodeConfig {
     pub snapshot_every: Option<u64>,
     /// How long applying, reading back and snapshot work may wait.
     pub lag_max: Duration,
+    /// How wrong the true time may be that the system tells; `None`: it tells none.
+    pub true_time: Option<Duration>,
+    /// The driver compares its clock with another and notices leaps beyond this drift.
+    pub watched_drift_ppm: u32,
 }
 
 /// Work that the core asked for and that may wait.
@@ -121,6 +125,10 @@ pub struct RaftNode {
     work_at: Option<Instant>,
     waiting: BTreeMap<LogIndex, (Term, u64)>,
     installing: bool,
+    /// What this node's clock and the one it is compared with last showed.
+    clocks: (Instant, Instant),
+    /// The keys in limbo, for as long as this is the same inheritance.
+    limbo: Option<(Inherited, LimboIndex)>,
 }
 
 type NodeContext<'a> = Context<'a, Packet>;
@@ -136,6 +144,7 @@ impl RaftNode {
         context: &mut NodeContext<'_>,
         command: &Command,
     ) -> Result<Proposed, ProposeError> {
+        self.watch_clock(context);
         let proposed = self.raft.propose(context.now, command.encode())?;
         self.waiting
             .insert(proposed.index, (proposed.term, command.number));
@@ -153,6 +162,7 @@ impl RaftNode {
         context: &mut NodeContext<'_>,
         bytes: Bytes,
     ) -> Result<Proposed, ProposeError> {
+        self.watch_clock(context);
         let proposed = self.raft.propose(context.now, bytes)?;
         self.pump(context);
         Ok(proposed)
@@ -164,6 +174,7 @@ impl RaftNode {
         context: &mut NodeContext<'_>,
         action: impl FnOnce(&mut Raft, Instant) -> R,
     ) -> R {
+        self.watch_clock(context);
         let result = action(&mut self.raft, context.now);
         self.pump(context);
         result
@@ -179,9 +190,69 @@ impl RaftNode {
         context: &mut NodeContext<'_>,
         number: u64,
     ) -> Result<(), raft::ReadError> {
+        self.watch_clock(context);
         self.raft.read_index(context.now, ReadToken(number))?;
         self.pump(context);
         Ok(())
+    }
+
+    /// A key's value and where the state stands, if this node may answer by itself; and
+    /// whether it does so as a new leader that has committed nothing yet.
+    pub fn read_alone(
+        &mut self,
+        context: &mut NodeContext<'_>,
+        key: u8,
+    ) -> Option<(Option<Bytes>, LogIndex, bool)> {
+        if self.watch_clock(context) {
+            self.pump(context);
+        }
+        let inherits = if self.raft.readable_now(context.now) {
+            false
+        } else {
+            let inherited = self.raft.inherited_now(context.now)?;
+            if self.limbo.as_ref().map(|(of, _)| *of) != Some(inherited) {
+                let index =
+                    self.raft
+                        .limbo_index(inherited, |data, limbo| match Command::decode(data) {
+                            Some(command) => limbo.add_key(Bytes::copy_from_slice(&[command.key])),
+                            None => limbo.add_everything(),
+                        });
+                self.limbo = Some((inherited, index));
+            }
+            let (_, limbo) = self.limbo.as_ref()?;
+            if limbo.holds_key(&[key]) {
+                return None;
+            }
+            true
+        };
+        Some((self.machine.read(key), self.machine.base.index, inherits))
+    }
+
+    /// Compares the node's clock with another one, as a driver does before anything else.
+    fn watch_clock(&mut self, context: &NodeContext<'_>) -> bool {
+        let (now, reference) = (context.now, context.reference());
+        let passed = now.since(self.clocks.0);
+        let really = reference.since(self.clocks.1);
+        let drift = really * self.config.watched_drift_ppm / 1_000_000;
+        let tolerance = drift + Duration::from_micros(2);
+        self.clocks = (now, reference);
+        let disrupted = passed > really + tolerance || passed + tolerance < really;
+        if disrupted {
+            self.raft.on_clock_disrupted(now);
+        }
+        if let Some(error) = self.config.true_time {
+            let nanos = reference.as_nanos() + 1_000_000_000;
+            let error = u64::try_from(error.as_nanos()).unwrap_or(0);
+            // Now and then a system isn't sure, for a second and a half.
+            let unsure = (nanos / 1_500_000_000 + context.id.get() * 3).is_multiple_of(7);
+            let skewed = error * (nanos / 10_000_000 % 3) / 2;
+            let reading = TrueTime {
+                earliest: nanos - error + skewed.min(error),
+                latest: nanos + skewed,
+            };
+            self.raft.on_true_time(now, (!unsure).then_some(reading));
+        }
+        disrupted
     }
 
     /// Takes a snapshot now; the log's front goes when it is durable.
@@ -472,6 +543,7 @@ impl RaftNode {
             Event::SnapshotStarted { .. }
             | Event::SnapshotSent { .. }
             | Event::SnapshotInstalled { .. } => "snapshot",
+            Event::LeaseWait { .. } => "lease-wait",
             Event::DiskStalled { .. } => "stalled",
             Event::Misbehaved { .. } => "misbehave",
         };
@@ -531,17 +603,21 @@ impl Process for RaftNode {
             work_at: None,
             waiting: BTreeMap::new(),
             installing: false,
+            clocks: (context.now, context.reference()),
+            limbo: None,
         };
         node.pump(context);
         Ok(node)
     }
 
     fn on_message(&mut self, context: &mut NodeContext<'_>, from: NodeId, packet: Packet) {
+        self.watch_clock(context);
         self.raft.on_message(context.now, from, packet.decode());
         self.pump(context);
     }
 
     fn on_timeout(&mut self, context: &mut NodeContext<'_>) {
+        self.watch_clock(context);
         self.raft.on_timeout(context.now);
         self.pump(context);
     }
@@ -556,6 +632,7 @@ impl Process for RaftNode {
             context.abort(error.to_string());
             return;
         }
+        self.watch_clock(context);
         let batch = self.syncing.pop_front();
         self.end_batch(context, batch.expect("each sync has its batch"));
         self.pump(context);

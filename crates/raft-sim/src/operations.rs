@@ -39,6 +39,12 @@ fn operate(cluster: &mut Cluster, leader: NodeId, kind: &str, draw: u64) {
                 node.input(context, |raft, now| raft.transfer_leadership(now, to))
             });
         }
+        "lease" => {
+            let options = cluster.options();
+            let (election, drift) = (options.raft.election_timeout_min, options.drift_ppm_max);
+            let policy = crate::options::draw_policy(draw, election, drift);
+            propose_change(cluster, leader, &MembershipChange::Lease(policy));
+        }
         "wipe" => wipe(cluster, leader, draw),
         "snapshot" => {
             let id = pick(&hosts(cluster), draw).unwrap_or(leader);

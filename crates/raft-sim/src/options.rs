@@ -3,14 +3,17 @@
 use core::fmt;
 use core::time::Duration;
 
-use raft::{Config, Lease};
+use raft::{Config, Lease, LeaseClock, LeasePolicy};
 use sim::{Delay, DiskOptions, LongReorder, NetworkOptions, Weights};
 use stdx::Prng;
 
 /// The faults and operations that only Raft knows; see [`crate::operations`].
-pub const SYSTEM_KINDS: [&str; 8] = [
-    "transfer", "learner", "promote", "demote", "remove", "replace", "snapshot", "wipe",
+pub const SYSTEM_KINDS: [&str; 9] = [
+    "transfer", "learner", "promote", "demote", "remove", "replace", "snapshot", "wipe", LEASE,
 ];
+
+/// Changes how the group's leaders serve reads.
+const LEASE: &str = "lease";
 
 /// Everything about a run that isn't its seed. Drawn, printed, and changed by tests that
 /// aim at something.
@@ -26,10 +29,16 @@ pub struct Options {
     pub network: NetworkOptions,
     /// The disks.
     pub disk: DiskOptions,
+    /// How the group's leaders serve reads, at first.
+    pub lease_policy: LeasePolicy,
+    /// How wrong the true time may be that systems tell; `None`: they tell none.
+    pub true_time: Option<Duration>,
     /// Largest drift of a clock; must be within what the lease allows for.
     pub drift_ppm_max: u32,
     /// Concurrent clients.
     pub clients: u64,
+    /// Further clients that only read, and ask again soon when nobody answers.
+    pub readers: u64,
     /// Keys they use.
     pub keys: u8,
     /// Of a hundred operations, how many are reads.
@@ -68,7 +77,8 @@ impl Options {
     pub fn draw(seed: u64) -> Self {
         let mut prng = Prng::from_seed(seed ^ 0x0b71_0415);
         let raft = Config::swarm(&mut prng);
-        let mut weights = Weights::swarm(&mut prng, &SYSTEM_KINDS);
+        let (_, old_kinds) = SYSTEM_KINDS.split_last().expect("there are some");
+        let mut weights = Weights::swarm(&mut prng, old_kinds).and(LEASE, 0);
         let changes_members = prng.chance(1, 2);
         for kind in ["learner", "promote", "demote", "remove", "replace"] {
             if !changes_members {
@@ -102,8 +112,11 @@ impl Options {
             },
             network: draw_network(&mut prng),
             disk: draw_disk(&mut prng),
+            lease_policy: LeasePolicy::Promised,
+            true_time: None,
             drift_ppm_max,
             clients: 1 + prng.below(6),
+            readers: 0,
             keys: 1 + u8::try_from(prng.below(5)).expect("below 5"),
             read_percent: prng.range(10..80),
             think_max: prng.duration(Duration::from_millis(5)..Duration::from_millis(300)),
@@ -129,6 +142,61 @@ impl Options {
             2 if changes_members => options.change_all_the_time(&mut prng),
             _ => {}
         }
+        options
+    }
+
+    /// Draws options for leases that belong to the group: elections are quicker than leases,
+    /// clocks leap, and everything else happens too.
+    ///
+    /// # Panics
+    ///
+    /// Never: what is drawn is legal.
+    #[must_use]
+    pub fn draw_leases(seed: u64) -> Self {
+        let mut options = Self::draw(seed);
+        let mut prng = Prng::from_seed(seed ^ 0x001e_a5e5);
+        let min = prng.duration(Duration::from_millis(100)..Duration::from_millis(500));
+        options.set_timeouts(min, min * 3 / 2 + Duration::from_millis(20));
+        let drift_ppm = u32::try_from(prng.below(20_000)).expect("below 2^32");
+        options.drift_ppm_max = drift_ppm;
+        let promise = Lease {
+            duration: min,
+            drift_ppm,
+        };
+        options.raft.lease = prng.chance(1, 2).then(|| Lease {
+            duration: promise.shortened(min),
+            drift_ppm,
+        });
+        options.lease_policy = draw_policy(prng.next_u64(), min, drift_ppm);
+        options.true_time = prng
+            .chance(1, 3)
+            .then(|| prng.duration(Duration::ZERO..Duration::from_millis(30)));
+        options.voters = *prng
+            .choose(&[1, 2, 3, 3, 3, 3, 4, 5, 5])
+            .expect("not empty");
+        options.clients = 2 + prng.below(5);
+        options.readers = 1 + prng.below(3);
+        options.keys = 1 + u8::try_from(prng.below(5)).expect("below 5");
+        options.read_percent = prng.range(20..90);
+        options.think_max = prng.duration(Duration::from_millis(2)..Duration::from_millis(60));
+        options.fault_gap = prng.duration(min / 4..min * 3);
+        options.safety = Duration::from_secs(8);
+        options.liveness += Duration::from_secs(40);
+        let mut weights = options.weights.clone().with("bit-flip", 0);
+        for (kind, of) in [("transfer", 2), ("isolate", 2), ("crash", 3), ("pause", 3)] {
+            if prng.chance(1, of) {
+                weights = weights.with(kind, 1 << prng.below(4));
+            }
+        }
+        let sometimes = |prng: &mut Prng, of| {
+            if prng.chance(1, of) {
+                1 << prng.below(3)
+            } else {
+                0
+            }
+        };
+        weights = weights.with("clock-jump", sometimes(&mut prng, 3));
+        options.weights = weights.with(LEASE, sometimes(&mut prng, 3));
         options
     }
 
@@ -234,6 +302,25 @@ fn draw_disk(prng: &mut Prng) -> DiskOptions {
     }
 }
 
+/// A lease policy, mostly of those that are the group's own.
+#[must_use]
+pub fn draw_policy(draw: u64, election: Duration, drift_ppm: u32) -> LeasePolicy {
+    let mut prng = Prng::from_seed(draw);
+    let duration = prng.duration(election / 2..election * 8);
+    let duration = duration.max(Duration::from_millis(10));
+    let lease = Lease {
+        duration,
+        drift_ppm,
+    };
+    match prng.below(12) {
+        0 => LeasePolicy::Promised,
+        1 => LeasePolicy::Off,
+        2..5 => LeasePolicy::WaitOut(lease),
+        5..7 => LeasePolicy::Log(lease, LeaseClock::Interval),
+        _ => LeasePolicy::Log(lease, LeaseClock::Drift),
+    }
+}
+
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -259,6 +346,11 @@ impl fmt::Display for Options {
             f,
             "  disk {:?}, drift {} ppm",
             self.disk, self.drift_ppm_max
+        )?;
+        writeln!(
+            f,
+            "  {:?}, true time {:?}",
+            self.lease_policy, self.true_time
         )?;
         write!(f, "  {:?}", self.raft)
     }

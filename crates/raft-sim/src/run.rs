@@ -52,6 +52,8 @@ impl fmt::Display for Summary {
 pub struct RunOptions {
     /// Stop after so many steps of the world, without a liveness phase.
     pub steps_max: Option<u64>,
+    /// Draw options for leases that belong to the group.
+    pub leases: bool,
 }
 
 /// Runs a seed with the options drawn from it. A failure is shrunk, and comes with the end
@@ -61,9 +63,19 @@ pub struct RunOptions {
 ///
 /// What didn't hold, and how to see it again.
 pub fn run_seed(seed: u64, run_options: RunOptions) -> Result<Summary, Box<Failure>> {
-    let mut options = Options::draw(seed);
+    let mut options = if run_options.leases {
+        Options::draw_leases(seed)
+    } else {
+        Options::draw(seed)
+    };
     options.steps_max = run_options.steps_max;
     let plan = draw_plan(seed, &options);
+    let named = |mut failure: Box<Failure>| {
+        if run_options.leases {
+            failure.system = "leases";
+        }
+        failure
+    };
     let failure = match run_plan(seed, &options, &plan, Recording::Off) {
         Ok(summary) => return Ok(summary),
         Err(failure) => failure,
@@ -74,7 +86,7 @@ pub fn run_seed(seed: u64, run_options: RunOptions) -> Result<Summary, Box<Failu
         again.is_err_and(|again| again.violation.property == property)
     });
     let told = run_plan(seed, &options, &shrunk, Recording::Last(TRACE_LINES));
-    Err(told.err().unwrap_or(failure))
+    Err(named(told.err().unwrap_or(failure)))
 }
 
 /// Runs a seed with given options.

@@ -5,11 +5,14 @@
 //! more) or refuses. Every record tells up to where the file was durable when it was
 //! written, which is how damage in the middle is told from a torn end.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
-use raft::{Entry, HardState, LogBase, Membership, Payload, Persist};
+use raft::{
+    Entry, HardState, Lease, LeaseClock, LeasePolicy, LogBase, Membership, Payload, Persist,
+};
 use sim::{Disk, DiskError};
 use stdx::{LogIndex, NodeId, Term};
 
@@ -479,6 +482,39 @@ fn put_membership(body: &mut Vec<u8>, membership: &Membership) {
         body.put_u8(u8::try_from(set.len()).expect("a small group"));
         set.iter().for_each(|id| body.put_u64_le(id.get()));
     }
+    put_policy(body, membership.lease);
+}
+
+/// A lease policy, as a fixed number of bytes.
+pub(crate) fn put_policy(body: &mut impl BufMut, policy: LeasePolicy) {
+    let kind = match policy {
+        LeasePolicy::Promised => 0,
+        LeasePolicy::Off => 1,
+        LeasePolicy::WaitOut(_) => 2,
+        LeasePolicy::Log(_, LeaseClock::Drift) => 3,
+        LeasePolicy::Log(_, LeaseClock::Interval) => 4,
+    };
+    let lease = policy.lease();
+    let nanos = lease.map_or(0, |lease| lease.duration.as_nanos());
+    body.put_u8(kind);
+    body.put_u64_le(u64::try_from(nanos).expect("a lease is short"));
+    body.put_u64_le(lease.map_or(0, |lease| lease.drift_ppm.into()));
+}
+
+pub(crate) fn take_policy(cursor: &mut Cursor<'_>) -> Option<LeasePolicy> {
+    let kind = cursor.byte()?;
+    let lease = Lease {
+        duration: Duration::from_nanos(cursor.word()?),
+        drift_ppm: u32::try_from(cursor.word()?).ok()?,
+    };
+    Some(match kind {
+        0 => LeasePolicy::Promised,
+        1 => LeasePolicy::Off,
+        2 => LeasePolicy::WaitOut(lease),
+        3 => LeasePolicy::Log(lease, LeaseClock::Drift),
+        4 => LeasePolicy::Log(lease, LeaseClock::Interval),
+        _ => return None,
+    })
 }
 
 fn decode_membership(cursor: &mut Cursor<'_>) -> Option<Membership> {
@@ -492,6 +528,7 @@ fn decode_membership(cursor: &mut Cursor<'_>) -> Option<Membership> {
             set.insert(NodeId::new(cursor.word()?));
         }
     }
+    membership.lease = take_policy(cursor)?;
     Some(membership)
 }
 

@@ -15,7 +15,8 @@ use stdx::{Instant, LogIndex, NodeId, Term};
 
 use crate::event::{Event, RoleReason};
 use crate::message::{
-    RequestPreVote, RequestPreVoteReply, RequestVote, RequestVoteReply, Round, TransferTicket,
+    LeaseClaim, RequestPreVote, RequestPreVoteReply, RequestVote, RequestVoteReply, Round,
+    TransferTicket,
 };
 use crate::persist::{Refusal, WriteNumber};
 use crate::planted::planted;
@@ -24,7 +25,7 @@ use crate::raft::{Raft, Role};
 use crate::replication::Leader;
 
 /// Takes entries from a leader, or waits for one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Follower {
     pub(crate) leader: Option<NodeId>,
     /// When to campaign.
@@ -47,20 +48,34 @@ impl Follower {
 }
 
 /// Asks who would vote for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PreCandidate {
     pub(crate) votes: Vec<(NodeId, bool)>,
     pub(crate) deadline: Instant,
 }
 
 /// Asks for votes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) votes: Vec<(NodeId, bool)>,
     pub(crate) deadline: Instant,
     /// The write after which its vote for itself counts: a vote that a crash can undo is
     /// no vote.
     pub(crate) own_vote: WriteNumber,
+    /// When the campaign began, and what it claimed then.
+    pub(crate) began: Instant,
+    pub(crate) claim: LeaseClaim,
+    /// The latest end of an old lease that a voter told of.
+    pub(crate) old_lease_until: Instant,
+    /// The old leader's permission.
+    pub(crate) ticket: Option<TransferTicket>,
+}
+
+impl Candidate {
+    /// Whether the old leader's lease was given up for this campaign.
+    pub(crate) fn void(&self) -> bool {
+        self.ticket.is_some_and(|ticket| ticket.void)
+    }
 }
 
 impl Raft {
@@ -185,10 +200,15 @@ impl Raft {
         self.enter_term(self.hard_state.term.next(), Some(self.id));
         let deadline = self.election_deadline();
         let own_vote = self.persister.after_hard_state();
+        let lease = self.lease_claim(transfer.is_some_and(|ticket| ticket.void));
         let candidate = Candidate {
             votes: Vec::new(),
             deadline,
             own_vote,
+            began: self.now,
+            claim: lease,
+            old_lease_until: Instant::EPOCH,
+            ticket: transfer,
         };
         self.set_role(Role::Candidate(candidate), reason);
         let request = RequestVote {
@@ -196,6 +216,7 @@ impl Raft {
             last_index: self.log.last_index(),
             last_term: self.log.last_term(),
             transfer,
+            lease,
         };
         for to in self.other_voters() {
             self.outbox.promise(&self.persister, own_vote, to, request);
@@ -206,16 +227,25 @@ impl Raft {
     }
 
     fn become_leader(&mut self) {
-        assert!(
-            matches!(self.role, Role::Candidate(_)),
-            "only a candidate becomes leader"
-        );
+        let Role::Candidate(candidate) = &self.role else {
+            unreachable!("only a candidate becomes leader");
+        };
         assert_eq!(
             self.hard_state.vote,
             Some(self.id),
             "a leader voted for itself"
         );
-        let leader = Leader::new(self.now, self.log.last_index().next());
+        let mut leader = Leader::new(self.now, self.log.last_index().next());
+        let old_leases_end = self.old_leases_end(candidate);
+        if old_leases_end > self.now {
+            leader.commit_from = old_leases_end;
+        }
+        let anchor = if planted!(self.config, InheritedFromElection) {
+            self.now
+        } else {
+            candidate.began
+        };
+        leader.inherit_until = self.inherited_until(anchor, candidate.claim);
         self.set_role(Role::Leader(Box::new(leader)), RoleReason::Elected);
         self.start_leading();
     }
@@ -342,12 +372,18 @@ impl Raft {
         if planted!(self.config, VoteBeforeDurable) {
             after = WriteNumber::default();
         }
-        let reply = RequestVoteReply { term, granted };
+        let old_lease = self.vote_lease(term, request.lease, request.transfer);
+        let reply = RequestVoteReply {
+            term,
+            granted,
+            old_lease,
+        };
         self.outbox.promise(&self.persister, after, from, reply);
     }
 
     pub(crate) fn on_request_vote_reply(&mut self, from: NodeId, reply: RequestVoteReply) {
         if reply.term == self.hard_state.term {
+            self.hear_old_lease(from, reply.old_lease);
             self.record_vote(from, reply.granted);
         }
     }

@@ -35,6 +35,9 @@ pub enum ProposeError {
         /// To whom.
         to: NodeId,
     },
+    /// An earlier leader may still have a lease, and this group waits it out.
+    #[error("an earlier leader's lease isn't over yet: try again")]
+    LeaseWait,
 }
 
 /// Why a change of members wasn't taken.

@@ -137,6 +137,11 @@ pub enum Event {
         /// The index it stands at.
         index: LogIndex,
     },
+    /// This new leader commits nothing before then: an earlier one may still have a lease.
+    LeaseWait {
+        /// By this node's clock.
+        until: Instant,
+    },
     /// The oldest disk write has been under way for too long: the node hands
     /// leadership over or steps down, and doesn't campaign until the disk answers.
     DiskStalled {
@@ -171,6 +176,8 @@ pub enum RoleReason {
     TransferReceived,
     /// A quorum wasn't heard for an election timeout.
     QuorumLost,
+    /// A majority didn't renew the lease in time.
+    LeaseLost,
     /// This node is no longer a voter.
     Removed,
     /// The disk didn't answer for too long.

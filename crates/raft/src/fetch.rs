@@ -47,7 +47,7 @@ pub struct Committed {
 }
 
 /// Questions to storage, and the entries for the state machine that came back.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fetches {
     next_id: u64,
     asked: VecDeque<Fetch>,

@@ -14,7 +14,9 @@ use stdx::{LogIndex, NodeId, Term};
 
 use crate::entry::Payload;
 use crate::event::{Event, Misbehaviour, RoleReason};
-use crate::message::{AppendEntries, AppendEntriesReply, AppendOutcome, Round, Session};
+use crate::message::{
+    AppendEntries, AppendEntriesReply, AppendOutcome, LeaseGrant, Round, Session,
+};
 use crate::persist::{Refusal, WriteNumber};
 use crate::planted::planted;
 use crate::raft::{Raft, Role};
@@ -35,7 +37,7 @@ enum Fit {
 impl Raft {
     pub(crate) fn on_append_entries(&mut self, from: NodeId, append: &AppendEntries) {
         let (session, round, prev_index) = (append.session, append.round, append.prev_index);
-        if !self.hear_leader(from, append.term, append.revoked) {
+        if !self.hear_leader(from, append.term, append.revoked, append.lease) {
             if append.term < self.hard_state.term {
                 // Teaches the old leader the new term (trap 9b).
                 self.reject(from, session, round, prev_index, LogIndex::ZERO, Term::ZERO);
@@ -57,7 +59,13 @@ impl Raft {
 
     /// A message of a leader: follows it, and promises to keep still. Says whether it is
     /// this term's leader.
-    pub(crate) fn hear_leader(&mut self, from: NodeId, term: Term, revoked: u32) -> bool {
+    pub(crate) fn hear_leader(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        revoked: u32,
+        lease: LeaseGrant,
+    ) -> bool {
         if term < self.hard_state.term {
             return false;
         }
@@ -87,6 +95,7 @@ impl Raft {
             });
         }
         self.promise.renew(self.now, span, term, revoked);
+        self.note_grant(term, lease);
         true
     }
 
@@ -139,6 +148,9 @@ impl Raft {
             known += 1;
         }
         let new = append.entries.part(known, append.entries.len() - known);
+        if !new.is_empty() {
+            self.note_appended(append.lease.appended_by);
+        }
         self.log.append_batch(new.clone());
         for entry in &new {
             if let Payload::Membership(membership) = &entry.payload {

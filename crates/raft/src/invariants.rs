@@ -5,6 +5,8 @@
 
 use stdx::{Instant, Term};
 
+use crate::planted::planted;
+use crate::policy::LeasePolicy;
 use crate::raft::{Raft, Role};
 
 impl Raft {
@@ -120,11 +122,18 @@ impl Raft {
                 "a lease is void during a transfer"
             );
         }
-        if self.config.lease.is_none() {
+        let promised = self.settled_policy() == LeasePolicy::Promised;
+        if self.settled_policy() == LeasePolicy::Off || (promised && self.config.lease.is_none()) {
             assert_eq!(
                 leader.lease_until,
                 Instant::EPOCH,
-                "no lease without its configuration"
+                "no lease where there is none to be had"
+            );
+        }
+        if self.commit >= leader.term_start {
+            assert!(
+                self.now >= leader.commit_from || planted!(self.config, CommitNotDeferred),
+                "nothing is committed while an earlier leader may have a lease"
             );
         }
     }

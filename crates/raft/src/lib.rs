@@ -70,7 +70,8 @@
 //!
 //! Every input carries the present as a [`stdx::Instant`] of this node's monotonic clock. It
 //! must go on while the process is suspended, or leases aren't safe (trap 25). A clock that
-//! runs backwards is taken to stand still.
+//! runs backwards is taken to stand still. A driver that notices that its clock leapt or
+//! stood still says so with [`Raft::on_clock_disrupted`] before anything else.
 //!
 //! # What never happens
 //!
@@ -93,6 +94,8 @@
 //! | `log.rs`, `fetch.rs`, `entry.rs` | the log in memory, entries on disk, what an entry is |
 //! | `persist.rs` | writes under way, and promises that wait for them |
 //! | `read.rs`, `lease.rs` | linearizable reads, by a round and by a lease |
+//! | `policy.rs`, `log_lease.rs`, `old_lease.rs` | leases as the group wants them, in the log, and who waits for whom |
+//! | `limbo.rs`, `true_time.rs` | what a new leader may serve at once; clocks that agree |
 //! | `membership.rs`, `reconfigure.rs` | which members, and when they may change |
 //! | `transfer.rs` | handing leadership over, and taking tickets back |
 //! | `snapshot.rs` | state in pieces for followers that lag too far |
@@ -104,7 +107,8 @@
 //!
 //! * Every change of voters is joint, even of a single one: two entries instead of one, and
 //!   one path instead of two.
-//! * The lease is the thesis's: while it lasts, elections wait. `lease.rs` can be replaced.
+//! * A group chooses among four ways to read ([`LeasePolicy`]); each costs some code, and none
+//!   is best everywhere.
 //! * Followers that lag beyond the cache cost the leader's disk reads, one batch at a time.
 //! * A snapshot travels one piece at a time: simple and gentle, slow over long distances.
 //! * It isn't Byzantine: members crash, stall and lose messages, but don't lie.
@@ -118,12 +122,16 @@ mod fetch;
 mod follow;
 mod invariants;
 mod lease;
+mod limbo;
 pub mod limits;
 mod log;
+mod log_lease;
 mod membership;
 mod message;
+mod old_lease;
 mod persist;
 mod planted;
+mod policy;
 mod progress;
 pub mod quorum;
 mod raft;
@@ -132,6 +140,7 @@ mod reconfigure;
 mod replication;
 mod snapshot;
 mod transfer;
+mod true_time;
 pub mod wire;
 
 pub use config::{Config, ConfigError, Lease, Valid};
@@ -141,16 +150,19 @@ pub use event::{
     Event, Misbehaviour, ReadFailure, ReadToken, RoleKind, RoleReason, TransferOutcome,
 };
 pub use fetch::{Committed, Fetch, FetchId, Fetched};
+pub use limbo::{Inherited, LimboIndex};
 pub use membership::{ChangeError, Membership, MembershipChange};
 pub use message::{
     AppendEntries, AppendEntriesReply, AppendOutcome, Envelope, InstallSnapshot,
-    InstallSnapshotReply, Message, ReadIndex, ReadIndexReply, RequestPreVote, RequestPreVoteReply,
-    RequestVote, RequestVoteReply, Round, Session, SnapshotId, SnapshotOutcome, TimeoutNow,
-    TransferTicket,
+    InstallSnapshotReply, LeaseClaim, LeaseGrant, Message, ReadIndex, ReadIndexReply,
+    RequestPreVote, RequestPreVoteReply, RequestVote, RequestVoteReply, Round, Session, SnapshotId,
+    SnapshotOutcome, TimeoutNow, TransferTicket,
 };
 pub use persist::{Durable, Persist};
 #[cfg(feature = "planted")]
 pub use planted::PlantedBug;
+pub use policy::{LeaseClock, LeasePolicy, LeasePolicyError};
 pub use progress::{PeerProgress, ProgressState};
 pub use raft::{Proposed, Raft};
 pub use snapshot::{ChunkRead, SnapshotAction, SnapshotFailure};
+pub use true_time::TrueTime;

@@ -3,6 +3,8 @@
 //! What a person may want to tune is in [`crate::Config`]; what the algorithm or the
 //! formats rely on is here, and relations between them are checked by the compiler.
 
+use core::time::Duration;
+
 /// Members of one group, learners included. Progress lives in small sorted vectors
 /// and quorums are computed on the stack, which is only right for small groups.
 pub const MEMBERS_MAX: usize = 32;
@@ -28,6 +30,20 @@ pub const FORWARDED_BATCHES_MAX: usize = 64;
 /// How far a clock's rate may be configured to be off, in millionths: at a fifth nobody
 /// would call it a clock.
 pub const DRIFT_PPM_MAX: u32 = 200_000;
+
+/// The shortest lease a group may have: below it, renewals are all there is.
+pub const LEASE_MIN: Duration = Duration::from_millis(10);
+
+/// The longest lease a group may have: as long may nobody be able to write after a crash.
+pub const LEASE_MAX: Duration = Duration::from_secs(60);
+
+/// A leader renews a lease in the log when this part of it has passed since its newest
+/// entry: late enough to cost little, early enough for two round trips.
+pub const LEASE_RENEWAL_PART: u32 = 3;
+
+/// Entries whose time a leader remembers until they are committed. Beyond that the lease is
+/// a little shorter than it could be.
+pub const LEASE_MARKS_MAX: usize = 64;
 
 const _: () = assert!(
     ENTRY_BYTES_LIMIT < u32::MAX as usize / 2,

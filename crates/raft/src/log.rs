@@ -21,7 +21,7 @@ use crate::entry::{Entries, Entry, LogBase};
 use crate::membership::Membership;
 
 /// The log of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     base: LogBase,
     /// First index and term of each run of equal terms after the base.
@@ -39,7 +39,7 @@ pub(crate) struct Log {
 }
 
 /// Entries that came together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Batch {
     first: LogIndex,
     entries: Entries,
@@ -431,7 +431,7 @@ fn offset(first: LogIndex, index: LogIndex) -> usize {
 }
 
 /// The memberships of a log, one for each place where they changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Memberships {
     /// The base's, then those of entries, in order.
     // Invariant: never empty.

@@ -14,8 +14,12 @@ use std::collections::BTreeSet;
 use stdx::NodeId;
 
 use crate::limits::MEMBERS_MAX;
+use crate::policy::{LeasePolicy, LeasePolicyError};
 
-/// The members of a group at one position of its log.
+/// The members of a group at one position of its log, and how its leaders serve reads.
+///
+/// The lease policy lives here because it needs the same care: in effect from when it is
+/// appended, gone when truncated, kept beside snapshots, changed one step at a time.
 ///
 /// Joint when `outgoing` isn't empty. A node may be in `outgoing` and in `learners`
 /// at once: that is a voter on its way to becoming a learner.
@@ -27,6 +31,8 @@ pub struct Membership {
     pub outgoing: BTreeSet<NodeId>,
     /// Who gets entries without a vote.
     pub learners: BTreeSet<NodeId>,
+    /// How linearizable reads without a round trip are made possible.
+    pub lease: LeasePolicy,
 }
 
 impl Membership {
@@ -37,6 +43,12 @@ impl Membership {
             voters: voters.into_iter().collect(),
             ..Self::default()
         }
+    }
+
+    /// The same members under another lease policy.
+    #[must_use]
+    pub fn with_lease(self, lease: LeasePolicy) -> Self {
+        Self { lease, ..self }
     }
 
     /// Whether decisions need two majorities.
@@ -73,6 +85,7 @@ impl Membership {
             voters: self.voters.clone(),
             outgoing: BTreeSet::new(),
             learners: self.learners.clone(),
+            lease: self.lease,
         }
     }
 
@@ -112,6 +125,10 @@ impl Membership {
             MembershipChange::Replace { voters, learners } => {
                 next.voters.clone_from(voters);
                 next.learners = learners.difference(voters).copied().collect();
+            }
+            MembershipChange::Lease(policy) => {
+                policy.validate()?;
+                next.lease = *policy;
             }
         }
         next.check_shape()?;
@@ -159,6 +176,8 @@ pub enum MembershipChange {
         /// The learners.
         learners: BTreeSet<NodeId>,
     },
+    /// Serve reads another way from now on; the members stay.
+    Lease(LeasePolicy),
 }
 
 /// Why a change makes no sense for the members there are.
@@ -202,9 +221,12 @@ pub enum ChangeError {
         /// How many there may be.
         count_max: usize,
     },
-    /// The members would stay the same.
-    #[error("the members would stay the same")]
+    /// Nothing would change.
+    #[error("nothing would change")]
     Unchanged,
+    /// A lease that no group should have.
+    #[error(transparent)]
+    Lease(#[from] LeasePolicyError),
 }
 
 #[cfg(test)]

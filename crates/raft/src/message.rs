@@ -102,6 +102,18 @@ pub struct RequestVote {
     pub last_term: Term,
     /// The old leader's permission to campaign although it was heard just now.
     pub transfer: Option<TransferTicket>,
+    /// What the sender knows of leases, and would claim.
+    pub lease: LeaseClaim,
+}
+
+/// What a candidate says about leases.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LeaseClaim {
+    /// The longest lease that anybody may have, as far as the sender knows: what a voter that
+    /// forgot everything has to reckon with.
+    pub longest: Duration,
+    /// How long, from when this was made, the sender would serve inherited reads if elected.
+    pub inherit: Duration,
 }
 
 /// Answers a [`RequestVote`].
@@ -111,6 +123,8 @@ pub struct RequestVoteReply {
     pub term: Term,
     /// Whether it voted for the sender.
     pub granted: bool,
+    /// What may be left of old leases, as far as the voter knows: counted from receipt.
+    pub old_lease: Duration,
 }
 
 /// A leader's permission to override the promise not to vote while it is alive.
@@ -124,6 +138,19 @@ pub struct TransferTicket {
     pub term: Term,
     /// Which of its attempts this is, from 1.
     pub number: u32,
+    /// Nobody needs to wait for that leader's lease, or for one before it.
+    pub void: bool,
+}
+
+/// What a leader's message says about its lease.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LeaseGrant {
+    /// How long the leader counts on whoever hears this, from when it was sent; zero in other
+    /// modes than waiting out, and while there is no lease to be had.
+    pub duration: Duration,
+    /// A true time by which the last entry of the sender's log was appended; zero if it can't
+    /// tell.
+    pub appended_by: u64,
 }
 
 /// Entries, a heartbeat (no entries), or news of the commit index (likewise).
@@ -143,6 +170,8 @@ pub struct AppendEntries {
     pub round: Round,
     /// Transfer tickets up to this number are void.
     pub revoked: u32,
+    /// What it says about the sender's lease.
+    pub lease: LeaseGrant,
     /// The entries, in order, without gaps.
     pub entries: Entries,
 }
@@ -197,6 +226,8 @@ pub struct InstallSnapshot {
     pub round: Round,
     /// Transfer tickets up to this number are void.
     pub revoked: u32,
+    /// What it says about the sender's lease.
+    pub lease: LeaseGrant,
     /// What the snapshot stands for.
     pub base: LogBase,
     /// Which snapshot it is a piece of.
@@ -250,6 +281,9 @@ pub struct TimeoutNow {
     pub term: Term,
     /// The number for the [`TransferTicket`].
     pub number: u32,
+    /// Where the sender's log ended when it gave its lease up, if whoever leads with just that
+    /// log needs to wait for nobody; else zero.
+    pub void_at: LogIndex,
 }
 
 /// Asks the leader for an index from which on a batch of reads may be served.

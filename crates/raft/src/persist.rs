@@ -12,6 +12,7 @@
 //! so that an entry that was written, overwritten and appended again (the ABA race,
 //! trap 7) counts only once its *last* write is done.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use stdx::{Instant, LogIndex, NodeId, Term};
@@ -88,7 +89,7 @@ pub struct Durable {
 }
 
 /// A write that was handed out and isn't done.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Write {
     number: WriteNumber,
     /// The last entry of the log that its completion makes durable: falls when the log is
@@ -98,7 +99,7 @@ struct Write {
 }
 
 /// What is written, what is being written, what isn't handed out yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Persister {
     issued: WriteNumber,
     completed: WriteNumber,
@@ -317,6 +318,7 @@ impl Refusal {
             RequestVoteReply {
                 term,
                 granted: false,
+                old_lease: Duration::ZERO,
             }
             .into(),
         )
@@ -350,7 +352,7 @@ impl Promising for AppendEntriesReply {}
 impl Promising for InstallSnapshotReply {}
 
 /// Messages on their way out, and promises that wait for the disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outbox {
     ready: VecDeque<Envelope>,
     held: VecDeque<(WriteNumber, Envelope)>,

@@ -55,12 +55,28 @@ pub enum PlantedBug {
     VoteForStaleLog,
     /// A node votes for a second candidate in one term.
     SecondVote,
+    /// A new leader commits at once, whatever lease an earlier one may have.
+    CommitNotDeferred,
+    /// A new leader serves inherited reads of keys in limbo, too.
+    LimboIgnored,
+    /// Inherited reads are served for as long, counted from the election's end.
+    InheritedFromElection,
+    /// Of several old leases only the one told of last is remembered.
+    OldLeaseOneDeep,
+    /// A node that restarted says that it knows of no old lease.
+    OldLeaseForgotten,
+    /// Every node has a lease length of its own.
+    MixedLeaseLengths,
+    /// A successor trusts that a lease was given up although the log went on since.
+    VoidLeaseAnywhere,
+    /// Nobody tells the core that its clock leapt.
+    ClockJumpUnnoticed,
 }
 
 #[cfg(feature = "planted")]
 impl PlantedBug {
     /// Every bug, in the order above.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 30] = [
         Self::VoteBeforeDurable,
         Self::AckBeforeDurable,
         Self::CommitOldTerm,
@@ -83,6 +99,14 @@ impl PlantedBug {
         Self::PreVoteElects,
         Self::VoteForStaleLog,
         Self::SecondVote,
+        Self::CommitNotDeferred,
+        Self::LimboIgnored,
+        Self::InheritedFromElection,
+        Self::OldLeaseOneDeep,
+        Self::OldLeaseForgotten,
+        Self::MixedLeaseLengths,
+        Self::VoidLeaseAnywhere,
+        Self::ClockJumpUnnoticed,
     ];
 
     /// One of them.

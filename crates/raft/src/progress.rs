@@ -60,7 +60,7 @@ impl Seat {
 }
 
 /// A follower at its leader.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) seat: Seat,
@@ -86,7 +86,7 @@ pub(crate) struct Peer {
 }
 
 /// What is under way to a follower.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Flow {
     /// One message at a time; `waiting` for its answer.
     Probe {
@@ -97,7 +97,7 @@ pub(crate) enum Flow {
 }
 
 /// Messages that were sent and not yet acknowledged.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Inflight {
     /// The last index and the bytes of each.
     messages: VecDeque<(LogIndex, usize)>,
@@ -126,7 +126,7 @@ impl Inflight {
 }
 
 /// A snapshot on its way to a follower.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sending {
     /// Which one; chosen by the driver with its first piece.
     pub(crate) snapshot: Option<(SnapshotId, LogBase)>,

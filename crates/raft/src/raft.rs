@@ -19,12 +19,15 @@ use crate::lease::Promise;
 use crate::log::{Log, Memberships};
 use crate::membership::Membership;
 use crate::message::{Envelope, Message};
+use crate::old_lease::OldLeases;
 use crate::persist::{Durable, Outbox, Persist, Persister};
 use crate::planted::planted;
+use crate::policy::LeasePolicy;
 use crate::progress::PeerProgress;
 use crate::read::Readers;
 use crate::replication::Leader;
 use crate::snapshot::{Receiving, SnapshotAction};
+use crate::true_time::TrueClock;
 
 /// Where a proposal stands in the log, if its term lasts.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -37,7 +40,7 @@ pub struct Proposed {
 }
 
 /// One member of one Raft group: see the [crate's documentation](crate).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
     pub(crate) id: NodeId,
@@ -54,6 +57,12 @@ pub struct Raft {
     pub(crate) applied: LogIndex,
     pub(crate) role: Role,
     pub(crate) promise: Promise,
+    pub(crate) old: OldLeases,
+    /// When the log last grew, by this node's clock, and a true time by which it had, if it
+    /// is known. Whatever is in the log was appended by its leader before.
+    pub(crate) appended_at: Instant,
+    pub(crate) appended_by: Option<u64>,
+    pub(crate) true_clock: TrueClock,
     pub(crate) persister: Persister,
     pub(crate) outbox: Outbox,
     pub(crate) readers: Readers,
@@ -65,7 +74,7 @@ pub struct Raft {
 }
 
 /// The part a node plays, with what it needs for that part and nothing else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Role {
     Follower(Follower),
     PreCandidate(PreCandidate),
@@ -108,6 +117,7 @@ impl Raft {
         let fresh = restored.hard_state.term == Term::ZERO && restored.last_index == LogIndex::ZERO;
         let promise = Promise::at_start(&config, now, fresh);
         let mut hard_state = restored.hard_state;
+        let old = OldLeases::at_start(&config, now, fresh, hard_state.term);
         if planted!(config, ForgottenVote) {
             hard_state.vote = None;
         }
@@ -123,6 +133,10 @@ impl Raft {
             applied: restored.applied,
             role: Role::Follower(Follower::new(now)),
             promise,
+            old,
+            appended_at: if fresh { Instant::EPOCH } else { now },
+            appended_by: None,
+            true_clock: TrueClock::default(),
             persister: Persister::new(restored.last_index),
             outbox: Outbox::default(),
             readers,
@@ -232,6 +246,11 @@ impl Raft {
         if let Some(to) = leader.transfer_target() {
             return Err(ProposeError::Transferring { to });
         }
+        if leader.commit_from > self.now
+            && matches!(self.memberships.current().lease, LeasePolicy::WaitOut(_))
+        {
+            return Err(ProposeError::LeaseWait);
+        }
         if data.len() > self.config.entry_bytes_max {
             let bytes_max = self.config.entry_bytes_max;
             return Err(ProposeError::TooLarge {
@@ -288,7 +307,7 @@ impl Raft {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(candidate) => candidate.deadline,
             Role::Candidate(candidate) => candidate.deadline,
-            Role::Leader(leader) => leader.heartbeat_at,
+            Role::Leader(leader) => leader.wake_at(),
         };
         Some(
             self.readers
@@ -410,6 +429,13 @@ impl Raft {
         &self.config
     }
 
+    pub(crate) const fn leading(&self) -> Option<&Leader> {
+        match &self.role {
+            Role::Leader(leader) => Some(leader),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        }
+    }
+
     pub(crate) const fn is_leader(&self) -> bool {
         matches!(self.role, Role::Leader(_))
     }
@@ -436,6 +462,10 @@ impl Raft {
         };
         leader.uncommitted_bytes += entry.encoded_len();
         leader.dirty = true;
+        let true_time = self.true_clock.at(self.now);
+        leader.log_lease.appended(index, self.now, true_time);
+        self.appended_at = self.now;
+        self.appended_by = true_time.map(|bounds| bounds.latest);
         let membership = match &entry.payload {
             Payload::Membership(membership) => Some(Arc::clone(membership)),
             Payload::Noop | Payload::Data(_) => None,

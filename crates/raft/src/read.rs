@@ -40,7 +40,7 @@ pub(crate) enum Reader {
 }
 
 /// Reads at a leader.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LeaderReads {
     /// They wait for the next round.
     forming: Vec<Reader>,
@@ -49,7 +49,7 @@ pub(crate) struct LeaderReads {
     asked_count: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     round: Round,
     index: LogIndex,
@@ -57,7 +57,7 @@ struct Asked {
 }
 
 /// Reads that any node has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Readers {
     /// Confirmed: they wait until this node has applied their index.
     // Invariant: indexes never fall, except between leaders, which costs only waiting.
@@ -69,7 +69,7 @@ pub(crate) struct Readers {
     next_batch: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Forwarded {
     batch: u64,
     tokens: Vec<ReadToken>,

@@ -70,6 +70,7 @@ impl Raft {
         self.memberships.push(index, Arc::clone(&membership));
         self.emit(Event::MembershipChanged { index, membership });
         self.seat_peers();
+        self.refresh_lease_mode();
     }
 
     /// Makes a leader's followers those of the members in effect.

@@ -19,7 +19,10 @@ use crate::event::{Event, Misbehaviour, RoleReason};
 use crate::fetch::{Fetched, Fetches};
 use crate::limits::ROUNDS_REMEMBERED_MAX;
 use crate::log::Log;
-use crate::message::{AppendEntries, AppendEntriesReply, AppendOutcome, Round, Session};
+use crate::log_lease::LogLease;
+use crate::message::{
+    AppendEntries, AppendEntriesReply, AppendOutcome, LeaseGrant, Round, Session,
+};
 use crate::persist::Outbox;
 use crate::planted::planted;
 use crate::progress::{Flow, Peer, Seat, Sending};
@@ -30,7 +33,7 @@ use crate::snapshot::SnapshotAction;
 use crate::transfer::Transfers;
 
 /// Orders the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leader {
     /// The others, in order of their ids.
     pub(crate) peers: Vec<Peer>,
@@ -47,12 +50,19 @@ pub(crate) struct Leader {
     pub(crate) lease_until: Instant,
     /// Only answers to rounds from here on count for the lease.
     pub(crate) lease_from: Round,
+    /// Messages grant a lease, and answers to them count.
+    pub(crate) granting: bool,
+    pub(crate) log_lease: LogLease,
+    /// Nothing is committed before: an earlier leader may have a lease.
+    pub(crate) commit_from: Instant,
+    /// Until then reads may be served before anything is committed.
+    pub(crate) inherit_until: Instant,
     pub(crate) transfers: Transfers,
     pub(crate) reads: LeaderReads,
 }
 
 /// When each round was sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rounds {
     sent: VecDeque<(Round, Instant)>,
     current: Round,
@@ -100,6 +110,10 @@ impl Leader {
             uncommitted_bytes: 0,
             lease_until: Instant::EPOCH,
             lease_from: Round::default(),
+            granting: false,
+            log_lease: LogLease::default(),
+            commit_from: Instant::EPOCH,
+            inherit_until: Instant::EPOCH,
             transfers: Transfers::default(),
             reads: LeaderReads::default(),
         }
@@ -132,14 +146,16 @@ impl Leader {
         incoming.min(half(|seat| seat.outgoing, false))
     }
 
-    fn refresh_lease(&mut self, config: &Config) -> bool {
-        let before = self.lease_until;
-        if config.lease.is_none() || self.transfers.blocks_lease(config) {
-            return false;
+    /// When the leader has something to do.
+    pub(crate) fn wake_at(&self) -> Instant {
+        let mut at = self.heartbeat_at;
+        if self.commit_from > Instant::EPOCH {
+            at = at.min(self.commit_from);
         }
-        let until = self.quorum(config, u64::MAX, |peer| peer.lease_end.as_nanos());
-        self.lease_until = Instant::from_nanos(until);
-        before == Instant::EPOCH && self.lease_until > Instant::EPOCH
+        if self.granting && self.lease_until > Instant::EPOCH {
+            at = at.min(self.lease_until);
+        }
+        at
     }
 }
 
@@ -148,7 +164,6 @@ impl Raft {
         self.seat_peers();
         let proposed = self.append_own(Payload::Noop);
         let heartbeat_at = self.now.after(self.config.heartbeat_interval);
-        let config = &self.config;
         let Role::Leader(leader) = &mut self.role else {
             unreachable!("a leader starts leading");
         };
@@ -159,7 +174,11 @@ impl Raft {
         leader.heartbeat_at = heartbeat_at;
         // A leader's first entry doesn't count against the limit for proposals.
         leader.uncommitted_bytes = 0;
-        leader.refresh_lease(config);
+        let until = leader.commit_from;
+        if until > self.now {
+            self.emit(Event::LeaseWait { until });
+        }
+        self.refresh_lease_mode();
     }
 
     /// Gives up what only a leader has.
@@ -176,6 +195,11 @@ impl Raft {
 
     /// The leader's clock: heartbeats, and looking whether it should lead at all.
     pub(crate) fn on_leader_timeout(&mut self) {
+        self.end_lease_wait();
+        if self.lost_granted_lease() {
+            self.become_follower(self.hard_state.term, None, RoleReason::LeaseLost);
+            return;
+        }
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -184,7 +208,10 @@ impl Raft {
         }
         let heard = leader.quorum(&self.config, u64::MAX, |peer| peer.last_heard.as_nanos());
         let patience = self.config.election_timeout_max;
-        if self.now >= Instant::from_nanos(heard).after(patience) {
+        // A lease that others wait for anyhow is used to its end.
+        let lease = leader.lease_until.max(leader.inherit_until);
+        let end = Instant::from_nanos(heard).after(patience).max(lease);
+        if self.now >= end {
             self.become_follower(self.hard_state.term, None, RoleReason::QuorumLost);
             return;
         }
@@ -200,10 +227,13 @@ impl Raft {
             }
         }
         self.tick_transfer();
+        self.renew_log_lease();
     }
 
     /// Sends whatever may be sent to anybody.
     pub(crate) fn replicate(&mut self) {
+        self.refresh_grants();
+        let lease = self.lease_grant();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -224,6 +254,7 @@ impl Raft {
             now: self.now,
             round: leader.rounds.current(),
             revoked: leader.tickets_revoked(),
+            lease,
         };
         for peer in &mut leader.peers {
             sender.send(peer);
@@ -285,6 +316,7 @@ impl Raft {
         promise: Duration,
     ) -> bool {
         let stale_counts = planted!(self.config, StaleSession);
+        let span = self.granted_span(promise);
         let Role::Leader(leader) = &mut self.role else {
             return false;
         };
@@ -305,12 +337,15 @@ impl Raft {
         if round > peer.acked_round {
             peer.acked_round = round;
             if lease_counts {
-                let (config, rounds) = (&self.config, &leader.rounds);
-                Leader::extend_lease(config, rounds, peer, round, promise, self.now);
-                if leader.refresh_lease(config) {
-                    let until = Some(leader.lease_until);
-                    self.emit(Event::LeaseChanged { until });
+                if let (Some(sent), Some(span)) = (leader.rounds.sent_at(round), span) {
+                    let anchor = if planted!(self.config, LeaseFromReceipt) {
+                        self.now
+                    } else {
+                        sent
+                    };
+                    peer.lease_end = peer.lease_end.max(anchor.after(span));
                 }
+                self.refresh_lease();
             }
             self.confirm_reads();
         }
@@ -324,6 +359,9 @@ impl Raft {
         };
         let own = self.persister.durable().get();
         let quorum = leader.quorum(&self.config, own, |peer| peer.matched.get());
+        if self.now < leader.commit_from && !planted!(self.config, CommitNotDeferred) {
+            return;
+        }
         let index = LogIndex::new(quorum).min(self.log.last_index());
         let own_term = self.log.term_at(index) == Some(self.hard_state.term)
             || planted!(self.config, CommitOldTerm);
@@ -337,6 +375,7 @@ impl Raft {
         }
         leader.dirty = true;
         self.commit_to(index);
+        self.log_lease_committed(index);
         self.after_commit();
     }
 
@@ -369,6 +408,8 @@ impl Raft {
     /// Entries for a follower came from disk, or can't be had: then the next heartbeat tries
     /// again, or finds that they are compacted.
     pub(crate) fn on_peer_entries_fetched(&mut self, fetched: Fetched) {
+        self.refresh_grants();
+        let lease = self.lease_grant();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -413,6 +454,7 @@ impl Raft {
             now: self.now,
             round,
             revoked,
+            lease,
         };
         let bytes = entries.encoded_len();
         sender.append(peer, prev, prev_term, entries, bytes);
@@ -488,6 +530,7 @@ struct Sender<'a> {
     now: Instant,
     round: Round,
     revoked: u32,
+    lease: LeaseGrant,
 }
 
 impl Sender<'_> {
@@ -567,6 +610,7 @@ impl Sender<'_> {
             commit: self.commit,
             round: self.round,
             revoked: self.revoked,
+            lease: self.lease,
             entries,
         };
         self.outbox.send(peer.id, message);

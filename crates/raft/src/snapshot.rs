@@ -109,7 +109,7 @@ pub enum SnapshotFailure {
 }
 
 /// A snapshot on its way in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Receiving {
     from: NodeId,
     snapshot: SnapshotId,
@@ -159,6 +159,8 @@ impl Raft {
         self.now = self.now.max(now);
         let base = self.base_at(chunk.index);
         let term = self.hard_state.term;
+        self.refresh_grants();
+        let lease = self.lease_grant();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -192,6 +194,7 @@ impl Raft {
             session,
             round,
             revoked,
+            lease,
             base,
             snapshot: chunk.snapshot,
             offset: chunk.offset,
@@ -263,7 +266,7 @@ impl Raft {
     }
 
     pub(crate) fn on_install_snapshot(&mut self, from: NodeId, piece: InstallSnapshot) {
-        if !self.hear_leader(from, piece.term, piece.revoked) {
+        if !self.hear_leader(from, piece.term, piece.revoked, piece.lease) {
             if piece.term < self.hard_state.term {
                 let outcome = SnapshotOutcome::Received { offset: 0 };
                 self.reply_to_piece(from, piece.session, piece.round, piece.snapshot, outcome);
@@ -462,6 +465,7 @@ impl Raft {
         self.log.reset(base);
         self.persister.reset(base.clone());
         self.memberships = Memberships::new(base, Vec::new());
+        self.note_appended(0);
         let membership = Arc::clone(&base.membership);
         self.emit(Event::MembershipChanged {
             index: base.index,

@@ -8,7 +8,7 @@
 //! revoked with every message from then on, and only followers who answer such a message
 //! count towards a new lease (trap 13).
 
-use stdx::{Instant, NodeId};
+use stdx::{Instant, LogIndex, NodeId};
 
 use crate::config::Config;
 use crate::error::TransferError;
@@ -19,7 +19,7 @@ use crate::raft::{Raft, Role};
 use crate::replication::Leader;
 
 /// The transfers of one leader in one term.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Transfers {
     /// Tickets given out; each has the next number.
     number: u32,
@@ -104,6 +104,7 @@ impl Raft {
         let held = leader.lease_until > Instant::EPOCH;
         if !keep_lease {
             leader.void_lease();
+            leader.inherit_until = Instant::EPOCH;
         }
         if held && !keep_lease {
             self.emit(Event::LeaseChanged { until: None });
@@ -121,11 +122,20 @@ impl Raft {
             && leader.peer(from).is_some_and(|peer| peer.matched == last);
         if ready {
             let number = leader.transfers.number;
+            // Whoever was before this leader has no lease: it has committed something. Nothing is
+            // said where there is nothing to wait for, so that nodes without leases understand it.
+            let leases = !self.longest_lease().is_zero();
+            let void_at = if leases && self.commit >= leader.term_start {
+                last
+            } else {
+                LogIndex::ZERO
+            };
             self.outbox.send(
                 from,
                 TimeoutNow {
                     term: self.hard_state.term,
                     number,
+                    void_at,
                 },
             );
         }
@@ -167,6 +177,11 @@ impl Raft {
             return;
         };
         leader.transfers.revoked = leader.transfers.number;
+        // A lease in the log begins anew with what is appended from now on: whoever still
+        // uses the ticket has a log that ends before.
+        if !planted!(self.config, LeaseKeptOnTransfer) {
+            leader.log_lease.void();
+        }
         // Messages of the current round may have left without the revocation.
         leader.lease_from = Round(leader.rounds.current().0 + 1);
         leader.dirty = true;
@@ -194,9 +209,12 @@ impl Raft {
         if !self.may_campaign() || self.is_leader() {
             return;
         }
+        let here = request.void_at == self.log.last_index();
         let ticket = TransferTicket {
             term: request.term,
             number: request.number,
+            void: request.void_at > LogIndex::ZERO
+                && (here || planted!(self.config, VoidLeaseAnywhere)),
         };
         self.become_candidate(Some(ticket), RoleReason::TransferReceived);
     }

@@ -6,13 +6,17 @@
 //! left before anything is allocated, and payloads are slices of the input.
 //!
 //! ```text
-//! message     version u8 = 1 | kind u8 | fields
+//! message     version u8 | kind u8 | term u64 | [version 2: lease u64 | u64] | fields
 //! entries     prev_index u64 | prev_term u64 | .. | count u32 | count x entry
 //! entry       term u64 | kind u8 (1 no-op, 2 membership, 3 data) | len u32 | payload
-//! membership  version u8 = 1 | 3 x (count u32 | count x id u64): voters, outgoing, learners
+//! membership  version u8 | 3 x (count u32 | count x id u64): voters, outgoing, learners
+//!             [version 2: policy u8 (1 off, 2 wait out, 3 log) | nanos u64 | ppm u32 | clock u8]
 //! base        index u64 | term u64 | len u32 | membership
-//! optional    0 u8, or 1 u8 and the value
+//! optional    0 u8, or 1 u8 and the value; a ticket that voids a lease has a 2 there
 //! ```
+//!
+//! Version 2 is version 1 and what is said about leases. It is written only where something
+//! is, so a group that has no leases of its own is understood by nodes that know none.
 //!
 //! An entry's index isn't sent: entries follow `prev_index` without gaps.
 
@@ -23,20 +27,29 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use stdx::{LogIndex, NodeId, Term};
 
+use crate::config::Lease;
 use crate::entry::{Entries, Entry, LogBase, Payload};
 use crate::limits::MEMBERS_MAX;
 use crate::membership::Membership;
 use crate::message::{
     AppendEntries, AppendEntriesReply, AppendOutcome, InstallSnapshot, InstallSnapshotReply,
-    Message, ReadIndex, ReadIndexReply, RequestPreVote, RequestPreVoteReply, RequestVote,
-    RequestVoteReply, Round, Session, SnapshotId, SnapshotOutcome, TimeoutNow, TransferTicket,
+    LeaseClaim, LeaseGrant, Message, ReadIndex, ReadIndexReply, RequestPreVote,
+    RequestPreVoteReply, RequestVote, RequestVoteReply, Round, Session, SnapshotId,
+    SnapshotOutcome, TimeoutNow, TransferTicket,
 };
+use crate::policy::{LeaseClock, LeasePolicy};
 
 /// The version of the format.
 pub const VERSION: u8 = 1;
 
+/// The version with leases.
+const VERSION_LEASES: u8 = 2;
+
 /// Bytes before an entry's payload: term, kind, length.
 pub const ENTRY_HEADER_BYTES: usize = 8 + 1 + 4;
+
+/// Bytes of a lease policy: kind, length, drift, clock.
+const POLICY_BYTES: usize = 1 + 8 + 4 + 1;
 
 /// Kinds of payloads, in messages and in the log on disk alike; zero is reserved.
 pub mod payload_kind {
@@ -91,9 +104,14 @@ pub enum DecodeError {
 /// When a payload is larger than [`crate::limits::ENTRY_BYTES_LIMIT`], which no valid
 /// configuration allows.
 pub fn encode(message: &Message, buffer: &mut BytesMut) {
-    buffer.put_u8(VERSION);
+    let lease = lease_words(message);
+    let without = lease == [0, 0];
+    buffer.put_u8(if without { VERSION } else { VERSION_LEASES });
     buffer.put_u8(kind_of(message));
     buffer.put_u64_le(message.term().get());
+    if !without {
+        lease.iter().for_each(|&word| buffer.put_u64_le(word));
+    }
     match message {
         Message::RequestPreVote(request) => {
             put_position(buffer, request.last_index, request.last_term);
@@ -101,7 +119,8 @@ pub fn encode(message: &Message, buffer: &mut BytesMut) {
         Message::RequestPreVoteReply(reply) => buffer.put_u8(reply.granted.into()),
         Message::RequestVote(request) => {
             put_position(buffer, request.last_index, request.last_term);
-            buffer.put_u8(request.transfer.is_some().into());
+            let ticket = request.transfer;
+            buffer.put_u8(ticket.map_or(0, |ticket| if ticket.void { 2 } else { 1 }));
             if let Some(ticket) = request.transfer {
                 buffer.put_u64_le(ticket.term.get());
                 buffer.put_u32_le(ticket.number);
@@ -131,10 +150,37 @@ pub fn encode(message: &Message, buffer: &mut BytesMut) {
 /// When the bytes aren't a message.
 pub fn decode(bytes: &mut Bytes) -> Result<Message, DecodeError> {
     let input = &mut Input(bytes);
-    input.version()?;
+    let with_lease = input.version()? == VERSION_LEASES;
     let kind = input.u8()?;
     let term = input.term()?;
-    let message = match kind {
+    let words = if with_lease {
+        [input.u64()?, input.u64()?]
+    } else {
+        [0, 0]
+    };
+    let message = decode_fields(kind, term, words, input)?;
+    input.finish()?;
+    // One way to write each message.
+    if lease_words(&message) != words || with_lease == (words == [0, 0]) {
+        return Err(DecodeError::Unknown {
+            what: "message with a lease",
+            found: kind,
+        });
+    }
+    Ok(message)
+}
+
+fn decode_fields(
+    kind: u8,
+    term: Term,
+    words: [u64; 2],
+    input: &mut Input<'_>,
+) -> Result<Message, DecodeError> {
+    let lease = LeaseGrant {
+        duration: Duration::from_nanos(words[0]),
+        appended_by: words[1],
+    };
+    Ok(match kind {
         1 => {
             let (last_index, last_term) = input.position()?;
             RequestPreVote {
@@ -149,29 +195,21 @@ pub fn decode(bytes: &mut Bytes) -> Result<Message, DecodeError> {
             granted: input.flag()?,
         }
         .into(),
-        3 => {
-            let (last_index, last_term) = input.position()?;
-            let transfer = input.ticket()?;
-            RequestVote {
-                term,
-                last_index,
-                last_term,
-                transfer,
-            }
-            .into()
-        }
+        3 => decode_vote(term, words, input)?.into(),
         4 => RequestVoteReply {
             term,
             granted: input.flag()?,
+            old_lease: lease.duration,
         }
         .into(),
-        5 => decode_append(term, input)?.into(),
+        5 => decode_append(term, lease, input)?.into(),
         6 => decode_append_reply(term, input)?.into(),
-        7 => decode_piece(term, input)?.into(),
+        7 => decode_piece(term, lease, input)?.into(),
         8 => decode_piece_reply(term, input)?.into(),
         9 => TimeoutNow {
             term,
             number: input.u32()?,
+            void_at: as_index(words[0])?,
         }
         .into(),
         10 => ReadIndex {
@@ -194,9 +232,42 @@ pub fn decode(bytes: &mut Bytes) -> Result<Message, DecodeError> {
                 found,
             });
         }
-    };
-    input.finish()?;
-    Ok(message)
+    })
+}
+
+fn decode_vote(
+    term: Term,
+    words: [u64; 2],
+    input: &mut Input<'_>,
+) -> Result<RequestVote, DecodeError> {
+    let (last_index, last_term) = input.position()?;
+    let transfer = input.ticket()?;
+    Ok(RequestVote {
+        term,
+        last_index,
+        last_term,
+        transfer,
+        lease: LeaseClaim {
+            longest: Duration::from_nanos(words[0]),
+            inherit: Duration::from_nanos(words[1]),
+        },
+    })
+}
+
+/// What a message says about leases; nothing is two zeros.
+fn lease_words(message: &Message) -> [u64; 2] {
+    let grant = |lease: &LeaseGrant| [nanos(lease.duration), lease.appended_by];
+    match message {
+        Message::RequestVote(request) => {
+            let lease = request.lease;
+            [nanos(lease.longest), nanos(lease.inherit)]
+        }
+        Message::RequestVoteReply(reply) => [nanos(reply.old_lease), 0],
+        Message::AppendEntries(append) => grant(&append.lease),
+        Message::InstallSnapshot(piece) => grant(&piece.lease),
+        Message::TimeoutNow(request) => [request.void_at.get(), 0],
+        _ => [0, 0],
+    }
 }
 
 const fn kind_of(message: &Message) -> u8 {
@@ -231,7 +302,11 @@ fn encode_append(append: &AppendEntries, buffer: &mut BytesMut) {
     }
 }
 
-fn decode_append(term: Term, input: &mut Input<'_>) -> Result<AppendEntries, DecodeError> {
+fn decode_append(
+    term: Term,
+    lease: LeaseGrant,
+    input: &mut Input<'_>,
+) -> Result<AppendEntries, DecodeError> {
     let session = Session(input.u64()?);
     let (prev_index, prev_term) = input.position()?;
     let commit = input.index()?;
@@ -260,6 +335,7 @@ fn decode_append(term: Term, input: &mut Input<'_>) -> Result<AppendEntries, Dec
         commit,
         round,
         revoked,
+        lease,
         entries,
     })
 }
@@ -339,7 +415,11 @@ fn encode_piece(piece: &InstallSnapshot, buffer: &mut BytesMut) {
     buffer.put_slice(&piece.data);
 }
 
-fn decode_piece(term: Term, input: &mut Input<'_>) -> Result<InstallSnapshot, DecodeError> {
+fn decode_piece(
+    term: Term,
+    lease: LeaseGrant,
+    input: &mut Input<'_>,
+) -> Result<InstallSnapshot, DecodeError> {
     let session = Session(input.u64()?);
     let round = Round(input.u64()?);
     let revoked = input.u32()?;
@@ -360,6 +440,7 @@ fn decode_piece(term: Term, input: &mut Input<'_>) -> Result<InstallSnapshot, De
         session,
         round,
         revoked,
+        lease,
         base,
         snapshot,
         offset,
@@ -470,12 +551,18 @@ pub fn decode_payload(kind: u8, bytes: &mut Bytes) -> Result<Payload, DecodeErro
 
 pub(crate) fn membership_len(membership: &Membership) -> usize {
     let ids = membership.voters.len() + membership.outgoing.len() + membership.learners.len();
-    1 + 3 * 4 + 8 * ids
+    let policy = if membership.lease == LeasePolicy::Promised {
+        0
+    } else {
+        POLICY_BYTES
+    };
+    1 + 3 * 4 + 8 * ids + policy
 }
 
 /// Appends a membership's bytes, as in an entry or beside a snapshot.
 pub fn encode_membership(membership: &Membership, buffer: &mut BytesMut) {
-    buffer.put_u8(VERSION);
+    let with_lease = membership.lease != LeasePolicy::Promised;
+    buffer.put_u8(if with_lease { VERSION_LEASES } else { VERSION });
     for ids in [
         &membership.voters,
         &membership.outgoing,
@@ -486,6 +573,48 @@ pub fn encode_membership(membership: &Membership, buffer: &mut BytesMut) {
             buffer.put_u64_le(id.get());
         }
     }
+    if with_lease {
+        encode_policy(membership.lease, buffer);
+    }
+}
+
+fn encode_policy(policy: LeasePolicy, buffer: &mut BytesMut) {
+    let (kind, clock) = match policy {
+        LeasePolicy::Promised => (0, 0),
+        LeasePolicy::Off => (1, 0),
+        LeasePolicy::WaitOut(_) => (2, 0),
+        LeasePolicy::Log(_, LeaseClock::Drift) => (3, 0),
+        LeasePolicy::Log(_, LeaseClock::Interval) => (3, 1),
+    };
+    let lease = policy.lease();
+    buffer.put_u8(kind);
+    put_duration(buffer, lease.map_or(Duration::ZERO, |lease| lease.duration));
+    buffer.put_u32_le(lease.map_or(0, |lease| lease.drift_ppm));
+    buffer.put_u8(clock);
+}
+
+fn decode_policy(input: &mut Input<'_>) -> Result<LeasePolicy, DecodeError> {
+    let kind = input.u8()?;
+    let duration = Duration::from_nanos(input.u64()?);
+    let drift_ppm = input.u32()?;
+    let clock = input.u8()?;
+    let lease = Lease {
+        duration,
+        drift_ppm,
+    };
+    let unknown = DecodeError::Unknown {
+        what: "lease policy",
+        found: kind,
+    };
+    let policy = match (kind, clock) {
+        (1, 0) if duration.is_zero() && drift_ppm == 0 => LeasePolicy::Off,
+        (2, 0) => LeasePolicy::WaitOut(lease),
+        (3, 0) => LeasePolicy::Log(lease, LeaseClock::Drift),
+        (3, 1) => LeasePolicy::Log(lease, LeaseClock::Interval),
+        _ => return Err(unknown),
+    };
+    policy.validate().map_err(|_| unknown)?;
+    Ok(policy)
 }
 
 /// Reads a membership, which must fill `bytes`.
@@ -495,15 +624,21 @@ pub fn encode_membership(membership: &Membership, buffer: &mut BytesMut) {
 /// When the bytes aren't a membership.
 pub fn decode_membership(bytes: &mut Bytes) -> Result<Membership, DecodeError> {
     let input = &mut Input(bytes);
-    input.version()?;
+    let with_lease = input.version()? == VERSION_LEASES;
     let voters = input.ids()?;
     let outgoing = input.ids()?;
     let learners = input.ids()?;
+    let lease = if with_lease {
+        decode_policy(input)?
+    } else {
+        LeasePolicy::Promised
+    };
     input.finish()?;
     Ok(Membership {
         voters,
         outgoing,
         learners,
+        lease,
     })
 }
 
@@ -513,11 +648,26 @@ fn put_position(buffer: &mut BytesMut, index: LogIndex, term: Term) {
 }
 
 fn put_duration(buffer: &mut BytesMut, span: Duration) {
-    buffer.put_u64_le(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+    buffer.put_u64_le(nanos(span));
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn length(len: usize) -> u32 {
     u32::try_from(len).expect("limits.rs keeps lengths far below 32 bits")
+}
+
+/// An index, far enough from the end of numbers that counting on can't overflow.
+fn as_index(found: u64) -> Result<LogIndex, DecodeError> {
+    if found > u64::MAX / 2 {
+        return Err(DecodeError::TooLarge {
+            what: "log index",
+            found,
+        });
+    }
+    Ok(LogIndex::new(found))
 }
 
 /// Bytes from outside, and how to take something off them.
@@ -547,9 +697,9 @@ impl Input<'_> {
         Ok(self.0.get_u64_le())
     }
 
-    fn version(&mut self) -> Result<(), DecodeError> {
+    fn version(&mut self) -> Result<u8, DecodeError> {
         match self.u8()? {
-            VERSION => Ok(()),
+            found @ (VERSION | VERSION_LEASES) => Ok(found),
             found => Err(DecodeError::Version { found }),
         }
     }
@@ -577,16 +727,8 @@ impl Input<'_> {
         Ok(Term::new(found))
     }
 
-    /// An index, far enough from the end of numbers that counting on can't overflow.
     fn index(&mut self) -> Result<LogIndex, DecodeError> {
-        let found = self.u64()?;
-        if found > u64::MAX / 2 {
-            return Err(DecodeError::TooLarge {
-                what: "log index",
-                found,
-            });
-        }
-        Ok(LogIndex::new(found))
+        as_index(self.u64()?)
     }
 
     fn position(&mut self) -> Result<(LogIndex, Term), DecodeError> {
@@ -594,13 +736,21 @@ impl Input<'_> {
     }
 
     fn ticket(&mut self) -> Result<Option<TransferTicket>, DecodeError> {
-        if !self.flag()? {
-            return Ok(None);
-        }
-        let term = self.term()?;
+        let void = match self.u8()? {
+            0 => return Ok(None),
+            1 => false,
+            2 => true,
+            found => {
+                return Err(DecodeError::Unknown {
+                    what: "flag",
+                    found,
+                });
+            }
+        };
         Ok(Some(TransferTicket {
-            term,
+            term: self.term()?,
             number: self.u32()?,
+            void,
         }))
     }
 

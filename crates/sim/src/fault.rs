@@ -181,6 +181,21 @@ impl Weights {
         self
     }
 
+    /// Adds a kind of the tested system's own, numbered after those it has. Draws of others
+    /// stay what they are while its weight is zero.
+    ///
+    /// # Panics
+    ///
+    /// When there are more than 256.
+    #[must_use]
+    pub fn and(mut self, name: &'static str, weight: u64) -> Self {
+        let own = |kind: &&(Kind, &str, u64)| matches!(kind.0, Kind::System(_));
+        let number = u8::try_from(self.kinds.iter().filter(own).count());
+        let number = number.expect("a system has few kinds of its own");
+        self.kinds.push((Kind::System(number), name, weight));
+        self
+    }
+
     /// The weight of the named kind; zero for one that doesn't exist.
     #[must_use]
     pub fn weight(&self, name: &str) -> u64 {

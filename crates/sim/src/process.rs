@@ -80,6 +80,13 @@ impl<M> Context<'_, M> {
         self.outbox.push((to, message));
     }
 
+    /// The world's time: what a clock that is never wrong shows. For what stands for the
+    /// system's clock synchronisation, and for nothing else.
+    #[must_use]
+    pub const fn reference(&self) -> Instant {
+        self.world_now
+    }
+
     /// Begins to make durable what was written to the disk; [`Process::on_synced`] follows.
     pub fn sync(&mut self) -> SyncId {
         let (sync, end) = self.disk.begin_sync(self.world_now);

@@ -253,7 +253,8 @@ impl Group {
                 ProposeError::TooLarge { bytes, bytes_max } => {
                     responder.answer(Err(ExecuteError::TooLarge { bytes, bytes_max }));
                 }
-                ProposeError::Overloaded { .. } => {
+                // Both are over in a while, and nothing happened.
+                ProposeError::Overloaded { .. } | ProposeError::LeaseWait => {
                     responder.answer(Err(ExecuteError::Overloaded));
                 }
             }

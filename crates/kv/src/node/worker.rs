@@ -406,7 +406,9 @@ impl Worker {
                 let leader = group.raft.leader();
                 return group.finish_read(token, Err(ReadError::NoLeader { leader }));
             }
-            Event::LeaseChanged { .. } | Event::Truncated { .. } => return,
+            Event::LeaseChanged { .. } | Event::LeaseWait { .. } | Event::Truncated { .. } => {
+                return;
+            }
             Event::RoleChanged {
                 from,
                 to,
@@ -447,6 +449,22 @@ impl Worker {
                 group.transfer_ended(outcome);
                 group.leader_changed(group.raft.leader().filter(|leader| *leader != own));
             }
+            Event::SnapshotStarted { .. }
+            | Event::SnapshotSent { .. }
+            | Event::SnapshotInstalled { .. } => self.snapshot_event(&event),
+            Event::DiskStalled { .. } => tracing::warn!("the disk is stalled; others should lead"),
+            Event::Misbehaved { peer, what } => {
+                tracing::error!(
+                    "{peer} sent what no correct node sends ({what:?}); it was ignored"
+                );
+            }
+        }
+        self.noteworthy = true;
+    }
+
+    fn snapshot_event(&self, event: &Event) {
+        let metrics = &self.shared.metrics;
+        match event {
             Event::SnapshotStarted { to } => tracing::info!("sending a snapshot to {to}"),
             Event::SnapshotSent { to, index } => {
                 metrics.snapshots_sent.increment(1);
@@ -456,18 +474,8 @@ impl Worker {
                 metrics.snapshots_installed.increment(1);
                 tracing::info!("installed a snapshot at {index}");
             }
-            Event::DiskStalled { .. } => {
-                tracing::warn!(
-                    "the disk has not finished a write for too long; others should lead"
-                );
-            }
-            Event::Misbehaved { peer, what } => {
-                tracing::error!(
-                    "{peer} sent what no correct node sends ({what:?}); it was ignored"
-                );
-            }
+            _ => {}
         }
-        self.noteworthy = true;
     }
 
     /// Shows lease, indexes and leadership to readers. Takes back before it gives.

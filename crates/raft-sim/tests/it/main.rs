@@ -2,6 +2,8 @@
 //! with drawn faults, bugs that were planted and must be found.
 
 mod determinism;
+mod explore;
+mod leases;
 mod planted;
 mod raft_3a;
 mod raft_3b;

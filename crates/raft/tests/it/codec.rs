@@ -36,6 +36,7 @@ fn membership() -> Arc<Membership> {
         voters: ids(&[1, 2, 4]),
         outgoing: ids(&[1, 2, 3]),
         learners: ids(&[9]),
+        ..Membership::default()
     })
 }
 
@@ -44,6 +45,7 @@ fn samples() -> Vec<Message> {
     let transfer = Some(TransferTicket {
         term: last_term,
         number: 2,
+        void: false,
     });
     let mut samples = vec![
         RequestPreVote {
@@ -62,6 +64,7 @@ fn samples() -> Vec<Message> {
             last_index,
             last_term,
             transfer: None,
+            lease: raft::LeaseClaim::default(),
         }
         .into(),
         RequestVote {
@@ -69,18 +72,25 @@ fn samples() -> Vec<Message> {
             last_index,
             last_term,
             transfer,
+            lease: raft::LeaseClaim::default(),
         }
         .into(),
         RequestVoteReply {
             term,
             granted: false,
+            old_lease: Duration::ZERO,
         }
         .into(),
     ];
     samples.extend(append_samples());
     samples.extend(snapshot_samples());
     samples.extend([
-        TimeoutNow { term, number: 2 }.into(),
+        TimeoutNow {
+            term,
+            number: 2,
+            void_at: LogIndex::ZERO,
+        }
+        .into(),
         ReadIndex { term, batch: 99 }.into(),
         ReadIndexReply {
             term,
@@ -118,6 +128,7 @@ fn append_samples() -> [Message; 4] {
         commit: LogIndex::new(6),
         round: Round(6),
         revoked: 1,
+        lease: raft::LeaseGrant::default(),
         entries: entries.collect(),
     };
     let heartbeat = AppendEntries {
@@ -158,6 +169,7 @@ fn snapshot_samples() -> [Message; 3] {
         session: Session(5),
         round: Round(6),
         revoked: 0,
+        lease: raft::LeaseGrant::default(),
         base: LogBase {
             index: LAST.0,
             term: LAST.1,

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod codec;
+mod leases;
 #[cfg(feature = "planted")]
 mod planted;
 mod quorum_brute;

@@ -8,7 +8,7 @@ use std::panic::{catch_unwind, set_hook, take_hook};
 use raft::PlantedBug;
 
 use crate::cluster::PLANTED;
-use crate::{story, traps};
+use crate::{leases, story, traps};
 
 const TRAPS: &[(&str, fn())] = &[
     (
@@ -123,6 +123,54 @@ const TRAPS: &[(&str, fn())] = &[
     (
         "trap_25_a_leader_that_was_paused_trusts_neither_its_lease_nor_itself",
         traps::trap_25_a_leader_that_was_paused_trusts_neither_its_lease_nor_itself,
+    ),
+    (
+        "a_new_leader_takes_writes_and_commits_when_the_old_lease_is_over",
+        leases::a_new_leader_takes_writes_and_commits_when_the_old_lease_is_over,
+    ),
+    (
+        "a_new_leader_serves_what_is_not_in_limbo_at_once",
+        leases::a_new_leader_serves_what_is_not_in_limbo_at_once,
+    ),
+    (
+        "inherited_reads_count_from_when_votes_were_asked_for",
+        leases::inherited_reads_count_from_when_votes_were_asked_for,
+    ),
+    (
+        "a_planned_hand_over_makes_nobody_wait",
+        leases::a_planned_hand_over_makes_nobody_wait,
+    ),
+    (
+        "a_lease_is_waited_out_before_anything_is_taken",
+        leases::a_lease_is_waited_out_before_anything_is_taken,
+    ),
+    (
+        "without_leases_every_read_asks",
+        leases::without_leases_every_read_asks,
+    ),
+    (
+        "true_time_makes_no_lease_when_it_is_unsure",
+        leases::true_time_makes_no_lease_when_it_is_unsure,
+    ),
+    (
+        "a_clock_that_leapt_is_not_believed",
+        leases::a_clock_that_leapt_is_not_believed,
+    ),
+    (
+        "a_voter_remembers_the_longest_of_several_old_leases",
+        leases::a_voter_remembers_the_longest_of_several_old_leases,
+    ),
+    (
+        "a_restarted_voter_reckons_with_what_it_forgot",
+        leases::a_restarted_voter_reckons_with_what_it_forgot,
+    ),
+    (
+        "a_lease_is_void_only_where_the_log_still_ends_there",
+        leases::a_lease_is_void_only_where_the_log_still_ends_there,
+    ),
+    (
+        "an_idle_leader_renews_its_lease_with_entries",
+        leases::an_idle_leader_renews_its_lease_with_entries,
     ),
 ];
 

@@ -71,7 +71,7 @@ fn an_election_ends_when_nothing_can_change_it() {
             let members = Membership {
                 voters: set(voters),
                 outgoing: set(outgoing),
-                learners: BTreeSet::new(),
+                ..Membership::default()
             };
             for answers in lists(4, 3) {
                 let optimist: Vec<u64> = answers

@@ -458,6 +458,7 @@ fn tell(id: NodeId, event: &Event) -> String {
         Event::SnapshotStarted { to } => format!("starts a snapshot for {to}"),
         Event::SnapshotSent { to, index } => format!("brought {to} to {index} by a snapshot"),
         Event::SnapshotInstalled { index } => format!("installed a snapshot at {index}"),
+        Event::LeaseWait { .. } => "waits for an earlier leader's lease".to_owned(),
         Event::DiskStalled { .. } => "notices that its disk hangs".to_owned(),
         Event::Misbehaved { peer, what } => format!("complains about {peer}: {what:?}"),
     };

@@ -69,6 +69,7 @@ fn append(term: u64, prev: (u64, u64), entries: Vec<Entry>, commit: u64) -> Appe
         commit: i(commit),
         round: Round(1),
         revoked: 0,
+        lease: raft::LeaseGrant::default(),
         entries: entries.into(),
     }
 }
@@ -117,6 +118,7 @@ pub(crate) fn trap_01_an_old_terms_entry_is_not_committed_by_counting() {
         RequestVoteReply {
             term: t(3),
             granted: true,
+            old_lease: Duration::ZERO,
         }
         .into(),
     );
@@ -260,11 +262,13 @@ pub(crate) fn trap_05_a_promoted_learner_that_does_not_know_votes() {
         last_index: i(7),
         last_term: t(3),
         transfer: None,
+        lease: raft::LeaseClaim::default(),
     };
     raft.on_message(after_promises(), id(1), vote.into());
     let reply = RequestVoteReply {
         term: t(4),
         granted: true,
+        old_lease: Duration::ZERO,
     };
     assert_eq!(sent(&mut raft), [Message::from(reply)]);
 }
@@ -486,10 +490,12 @@ pub(crate) fn trap_11_a_restarted_node_refuses_votes_for_as_long_as_it_could_hav
         last_index: i(1),
         last_term: t(1),
         transfer: None,
+        lease: raft::LeaseClaim::default(),
     };
     let ticket = TransferTicket {
         term: t(1),
         number: 1,
+        void: false,
     };
     let forced = RequestVote {
         transfer: Some(ticket),
@@ -504,6 +510,7 @@ pub(crate) fn trap_11_a_restarted_node_refuses_votes_for_as_long_as_it_could_hav
     let yes = RequestVoteReply {
         term: t(2),
         granted: true,
+        old_lease: Duration::ZERO,
     };
     assert_eq!(sent(&mut raft), [Message::from(yes)]);
 }
@@ -576,7 +583,12 @@ pub(crate) fn trap_13_a_revoked_ticket_elects_nobody() {
         term: t(2),
         last_index: i(1),
         last_term: t(1),
-        transfer: Some(TransferTicket { term: t(1), number }),
+        transfer: Some(TransferTicket {
+            term: t(1),
+            number,
+            void: false,
+        }),
+        lease: raft::LeaseClaim::default(),
     };
     raft.on_message(now, id(3), request(1).into());
     assert_eq!(sent(&mut raft), []);
@@ -585,6 +597,7 @@ pub(crate) fn trap_13_a_revoked_ticket_elects_nobody() {
     let yes = RequestVoteReply {
         term: t(2),
         granted: true,
+        old_lease: Duration::ZERO,
     };
     assert_eq!(sent(&mut raft), [Message::from(yes)]);
 }
@@ -606,6 +619,7 @@ pub(crate) fn trap_13_a_request_to_campaign_from_the_past_is_ignored() {
         TimeoutNow {
             term: t(4),
             number: 1,
+            void_at: LogIndex::ZERO,
         }
         .into(),
     );
@@ -615,6 +629,7 @@ pub(crate) fn trap_13_a_request_to_campaign_from_the_past_is_ignored() {
         TimeoutNow {
             term: t(5),
             number: 1,
+            void_at: LogIndex::ZERO,
         }
         .into(),
     );
@@ -726,6 +741,7 @@ pub(crate) fn trap_18_term_and_vote_are_written_together_before_the_vote_is_give
         last_index: i(1),
         last_term: t(1),
         transfer: None,
+        lease: raft::LeaseClaim::default(),
     };
     raft.on_message(now, id(3), vote.into());
     assert_eq!(raft.poll_transmit(), None, "not before the disk has it");
@@ -751,6 +767,7 @@ pub(crate) fn trap_18_term_and_vote_are_written_together_before_the_vote_is_give
     let no = RequestVoteReply {
         term: t(7),
         granted: false,
+        old_lease: Duration::ZERO,
     };
     assert_eq!(sent(&mut raft), [Message::from(no)]);
 }
@@ -783,6 +800,7 @@ fn piece(term: u64, base: (u64, u64), snapshot: u64, offset: u64, data: &'static
         session: Session(1),
         round: Round(1),
         revoked: 0,
+        lease: raft::LeaseGrant::default(),
         base,
         snapshot: SnapshotId(snapshot),
         offset,
