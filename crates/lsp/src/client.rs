@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsp_core::{ConnId, EndReason, Endpoint, Handle, Phase};
+use lsp_core::{ConnId, EndReason, Endpoint, Handle, Phase, Version};
 
-use crate::config::Config;
+use crate::config::{Config, SocketOptions};
 use crate::driver::Driver;
-use crate::error::{BindError, CloseError, ConnectError, ReadError, WriteError};
+use crate::error::{BindError, CloseError, ConnectError, ReadError, RebindError, WriteError};
 use crate::shared::{Shared, Stats, random_isn, random_seed};
 use crate::socket::Socket;
 
@@ -22,6 +22,7 @@ pub struct Client {
     handle: Handle,
     id: ConnId,
     remote: SocketAddr,
+    options: SocketOptions,
 }
 
 impl Client {
@@ -34,8 +35,9 @@ impl Client {
     pub async fn connect(remote: SocketAddr, config: Config) -> Result<Self, ConnectError> {
         let core = config.validate().map_err(BindError::from)?;
         let local = unspecified(remote);
-        let socket = Socket::bind(local, config.socket_buffer_bytes)
-            .map_err(|source| BindError::Socket { local, source })?;
+        let options = config.socket();
+        let socket =
+            Socket::bind(local, options).map_err(|source| BindError::Socket { local, source })?;
         let shared = Shared::new(
             Endpoint::client_seeded(core, &random_seed()?),
             socket.local(),
@@ -49,6 +51,7 @@ impl Client {
             handle,
             id: ConnId::ZERO,
             remote,
+            options,
         };
         client.id = client.connected().await?;
         Ok(client)
@@ -90,7 +93,54 @@ impl Client {
     /// The address of this end.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.shared.local
+        self.shared.lock().local
+    }
+
+    /// Moves the connection to a new socket, and the server with it: for a program that
+    /// hears of another network before its packets fail. Messages are neither lost nor
+    /// repeated by it. Returns when the new socket is there; the server follows within
+    /// about a round trip.
+    ///
+    /// A server follows a client of version 2 also when nobody calls this: when the system
+    /// sends from another address, or a router on the way gives the client another one.
+    ///
+    /// # Errors
+    ///
+    /// [`RebindError`], and the connection is where it was.
+    pub async fn rebind(&self) -> Result<(), RebindError> {
+        let local = unspecified(self.remote);
+        let socket = Socket::bind(local, self.options)
+            .map_err(|source| RebindError::Socket { local, source })?;
+        let address = socket.local();
+        {
+            let mut state = self.shared.lock();
+            let phase = state.endpoint.phase(self.handle);
+            if state.closing || phase.is_none_or(Phase::is_over) {
+                return Err(RebindError::Over);
+            }
+            if state.endpoint.version(self.handle) != Some(Version::V2) {
+                return Err(RebindError::Unable);
+            }
+            state.rebound = Some(Box::new(socket));
+            self.shared.ask_driver(state);
+        }
+        loop {
+            let news = self.shared.news.notified();
+            {
+                let state = self.shared.lock();
+                if state.local == address {
+                    return Ok(());
+                }
+                if state.over {
+                    return Err(RebindError::Over);
+                }
+                let waiting = state.rebound.as_ref().map(|socket| socket.local());
+                if waiting != Some(address) {
+                    return Err(RebindError::Overtaken);
+                }
+            }
+            news.await;
+        }
     }
 
     /// The next message; waits for it.

@@ -1,6 +1,6 @@
 //! What can be chosen: the protocol's parameters, and the socket's.
 
-use lsp_core::{ConfigError, ValidConfig};
+use lsp_core::{ConfigError, Protocol, ValidConfig};
 
 /// How an endpoint behaves.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,6 +12,14 @@ pub struct Config {
     /// The kernel's receive and send buffers. Default 4 MiB each; the kernel may grant
     /// less (`net.core.rmem_max`), which costs datagrams when many arrive at once.
     pub socket_buffer_bytes: usize,
+}
+
+/// What of the configuration concerns the socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketOptions {
+    pub(crate) buffer_bytes: usize,
+    /// Whether a datagram that is too long for the path may travel in pieces.
+    pub(crate) fragments: bool,
 }
 
 impl Default for Config {
@@ -31,6 +39,14 @@ impl Config {
         Self {
             core: lsp_core::Config::default(),
             ..Self::default()
+        }
+    }
+
+    /// What a socket needs to know.
+    pub(crate) const fn socket(&self) -> SocketOptions {
+        SocketOptions {
+            buffer_bytes: self.socket_buffer_bytes,
+            fragments: !matches!(self.core.protocol, Protocol::V2),
         }
     }
 

@@ -43,6 +43,8 @@ struct Stepped {
     timeout: Option<stdx::Instant>,
     /// Whether the core may have more to send.
     more: bool,
+    /// Whether another socket waits.
+    moves: bool,
     over: bool,
 }
 
@@ -57,7 +59,7 @@ impl Driver {
         let mut state = self.shared.lock();
         state.over = true;
         if let Err(error) = outcome {
-            tracing::error!(local = %self.shared.local, %error, "a UDP socket failed");
+            tracing::error!(local = %state.local, %error, "a UDP socket failed");
             state.failure = Some(Arc::new(error));
         }
         state.wake_writers();
@@ -111,11 +113,30 @@ impl Driver {
             if stepped.over && !self.socket.is_blocked() {
                 return Ok(Next::End);
             }
+            if stepped.moves {
+                self.go_over();
+                return Ok(Next::Turn);
+            }
             if slots == 0 && !stepped.more {
                 return Ok(Next::Sleep(stepped.timeout));
             }
         }
         Ok(Next::Turn)
+    }
+
+    /// Goes over to the socket that waits. What is on its way to the old one is lost, and
+    /// sent again.
+    fn go_over(&mut self) {
+        let mut state = self.shared.lock();
+        let Some(socket) = state.rebound.take() else {
+            return;
+        };
+        self.socket = *socket;
+        state.local = self.socket.local();
+        let now = self.shared.clock.now();
+        state.endpoint.on_rebound(now);
+        drop(state);
+        self.shared.news.notify_waiters();
     }
 
     /// Gives the core what arrived and the time, and takes what it wants to send.
@@ -142,6 +163,7 @@ impl Driver {
         let stepped = Stepped {
             timeout: state.endpoint.poll_timeout(),
             more: full,
+            moves: state.rebound.is_some(),
             over: state.endpoint.is_empty() && state.closing,
         };
         drop(state);

@@ -49,6 +49,30 @@ pub enum ConnectError {
     Socket(#[source] Arc<io::Error>),
 }
 
+/// Why a client can't move to another socket.
+#[derive(Debug, Error)]
+pub enum RebindError {
+    /// The connection is closed or lost.
+    #[error("connection is over")]
+    Over,
+    /// The connection speaks version 1, in which an address is what a server knows a
+    /// client by.
+    #[error("a connection of version 1 cannot move")]
+    Unable,
+    /// Another call asked for another socket meanwhile.
+    #[error("another call moved the connection")]
+    Overtaken,
+    /// The socket couldn't be made.
+    #[error("cannot bind a UDP socket to {local}")]
+    Socket {
+        /// The address asked for.
+        local: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
 /// Why there is nothing more to read on a client.
 #[derive(Clone, Debug, Error)]
 pub enum ReadError {

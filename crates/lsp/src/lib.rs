@@ -63,7 +63,8 @@ mod socket;
 pub use client::Client;
 pub use config::Config;
 pub use error::{
-    BindError, CloseError, ConnError, ConnectError, ReadError, ServerClosed, WriteError,
+    BindError, CloseError, ConnError, ConnectError, ReadError, RebindError, ServerClosed,
+    WriteError,
 };
 pub use lsp_core::{
     ConfigError, ConnId, EndpointStats, KEY_BYTES, Keys, Path, Protocol, PublicKey, SecretKey,

@@ -40,7 +40,7 @@ impl Server {
     )]
     pub async fn bind(local: SocketAddr, config: Config) -> Result<Self, BindError> {
         let core = config.validate()?;
-        let socket = Socket::bind(local, config.socket_buffer_bytes)
+        let socket = Socket::bind(local, config.socket())
             .map_err(|source| BindError::Socket { local, source })?;
         let shared = Shared::new(
             Endpoint::server_seeded(core, &random_seed()?),
@@ -53,7 +53,7 @@ impl Server {
     /// The address that it listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.shared.local
+        self.shared.lock().local
     }
 
     /// The server's identity in version 2: what a client pins.

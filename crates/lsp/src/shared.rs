@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use crate::error::{BindError, ConnError, WriteError};
+use crate::socket::Socket;
 
 /// A view of one connection for people and metrics.
 #[derive(Clone, Copy, Debug)]
@@ -68,18 +69,16 @@ pub(crate) struct Shared {
     /// Wakes those who wait for the end.
     pub(crate) ended: Notify,
     pub(crate) clock: Clock,
-    pub(crate) local: SocketAddr,
 }
 
 impl Shared {
     pub(crate) fn new(endpoint: Endpoint, local: SocketAddr) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State::new(endpoint)),
+            state: Mutex::new(State::new(endpoint, local)),
             wake: Notify::new(),
             news: Notify::new(),
             ended: Notify::new(),
             clock: Clock::start(),
-            local,
         })
     }
 
@@ -160,6 +159,10 @@ impl Shared {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct State {
     pub(crate) endpoint: Endpoint,
+    /// The socket's address.
+    pub(crate) local: SocketAddr,
+    /// The socket that the driver is to go over to.
+    pub(crate) rebound: Option<Box<Socket>>,
     pub(crate) peers: BTreeMap<Handle, Peer>,
     pub(crate) ids: HashMap<ConnId, Handle>,
     /// Connections that have something to read, in the order of their turns.
@@ -203,9 +206,11 @@ pub(crate) enum Found {
 }
 
 impl State {
-    fn new(endpoint: Endpoint) -> Self {
+    fn new(endpoint: Endpoint, local: SocketAddr) -> Self {
         Self {
             endpoint,
+            local,
+            rebound: None,
             peers: BTreeMap::new(),
             ids: HashMap::new(),
             ready: VecDeque::new(),

@@ -16,6 +16,8 @@ use socket2::{Domain, Protocol, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::config::SocketOptions;
+
 /// The longest datagram that UDP carries, rounded up: what joined datagrams fit in.
 const SLOT_BYTES: usize = 1 << 16;
 /// The most bytes that one call may send: a little less than an IP packet.
@@ -88,7 +90,8 @@ struct Waiting {
 }
 
 impl Socket {
-    pub(crate) fn bind(local: SocketAddr, buffer_bytes: usize) -> io::Result<Self> {
+    pub(crate) fn bind(local: SocketAddr, options: SocketOptions) -> io::Result<Self> {
+        let buffer_bytes = options.buffer_bytes;
         let socket =
             socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
         socket.bind(&local.into())?;
@@ -96,7 +99,7 @@ impl Socket {
         socket.set_recv_buffer_size(buffer_bytes)?;
         socket.set_send_buffer_size(buffer_bytes)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        if local.is_ipv4() {
+        if local.is_ipv4() && options.fragments {
             // Version 1 knows nothing of the path's limit: a message that is too long for
             // it must travel in fragments rather than never.
             sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;

@@ -8,8 +8,10 @@ mod flow;
 mod hostile;
 mod lost;
 mod messages;
+mod moving;
 mod other_peer;
 mod tiny;
+mod version_2;
 
 use std::future::Future;
 use std::net::SocketAddr;
