@@ -224,11 +224,13 @@ impl Recovery {
     /// Does what is due; how many messages became due again.
     // spec: LSP-9.3
     pub(crate) fn on_timeout(&mut self, now: Instant, window: &mut SendWindow) -> u64 {
+        let mut losses = 0;
         if self.loss_at.is_some_and(|at| at <= now) {
-            return self.detect_losses(now, window);
+            losses = self.detect_losses(now, window);
         }
+        // While a loss was expected no probe was: what is still out may be due for one by now.
         if self.probe_at().is_none_or(|at| at > now) {
-            return 0;
+            return losses;
         }
         let seq = self.probe_target(window);
         if let Some(sent) = window.sent(seq)
@@ -242,7 +244,7 @@ impl Recovery {
         self.credits = 1;
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS_MAX);
         self.probed_at = now;
-        1
+        losses + 1
     }
 
     /// What a probe repeats: first the transmission that waits longest; if that brought
@@ -267,10 +269,11 @@ impl Recovery {
         if self.loss_at.is_some() {
             return None;
         }
+        // What is sent long after a probe isn't late.
         let from = if self.probes == 0 {
             oldest_sent_at
         } else {
-            self.probed_at
+            self.probed_at.max(oldest_sent_at)
         };
         let patience = self.reordering.patience(self.rtt.smoothed());
         let timeout = self.rtt.probe_timeout() + patience;
@@ -333,4 +336,96 @@ pub struct Path {
     pub window_bytes: u64,
     /// How many are.
     pub in_flight: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const ROUND: Duration = Duration::from_millis(40);
+
+    struct Sender {
+        recovery: Recovery,
+        window: SendWindow,
+        order: u64,
+    }
+
+    impl Sender {
+        fn new(now: Instant) -> Self {
+            let mut recovery = Recovery::new(now, &Config::adaptive());
+            for _ in 0..100 {
+                recovery.rtt.update(ROUND);
+            }
+            Self {
+                recovery,
+                window: SendWindow::new(SeqNum::new(1)),
+                order: 0,
+            }
+        }
+
+        fn write(&mut self, messages: usize) {
+            for _ in 0..messages {
+                self.window.push(Bytes::from_static(b"x"));
+            }
+        }
+
+        fn send(&mut self, now: Instant) {
+            let candidate = self.window.candidate(100, 100).unwrap();
+            self.order += 1;
+            self.window.on_sent(&candidate, now, self.order, 100);
+            self.recovery.on_sent(now, candidate.seq, &mut self.window);
+        }
+
+        fn acknowledge(&mut self, now: Instant, seq: u64) -> u64 {
+            let sent = self.window.on_ack(SeqNum::new(seq)).unwrap();
+            self.recovery.on_acked(now, &sent);
+            self.recovery.on_answer(now);
+            self.recovery.detect_losses(now, &mut self.window)
+        }
+
+        fn on_timeout(&mut self, now: Instant) -> u64 {
+            let again = self.recovery.on_timeout(now, &mut self.window);
+            self.recovery.check_invariants(&self.window);
+            again
+        }
+    }
+
+    /// On a steady path a message is lost, and the next but one due for a probe, at the same
+    /// moment: nine eighths of a round trip after both were sent.
+    // spec: LSP-9.2 LSP-9.3
+    #[test]
+    fn a_probe_that_is_due_with_a_loss_goes_with_it() {
+        let start = Instant::EPOCH;
+        let mut sender = Sender::new(start);
+        sender.write(3);
+        for _ in 0..3 {
+            sender.send(start);
+        }
+        assert_eq!(sender.acknowledge(start.after(ROUND), 2), 0);
+        let at = start.after(ROUND + ROUND / 8);
+        assert_eq!(sender.recovery.poll_timeout(), Some(at));
+        assert_eq!(sender.on_timeout(at), 2, "the loss and the probe");
+        assert_eq!((sender.recovery.probes, sender.recovery.credits), (1, 1));
+        assert_eq!(sender.recovery.poll_timeout(), None, "nothing is out");
+    }
+
+    /// A socket without room may keep the message of a probe back for long.
+    // spec: LSP-9.3
+    #[test]
+    fn what_leaves_long_after_its_probe_has_its_own_time() {
+        let start = Instant::EPOCH;
+        let mut sender = Sender::new(start);
+        sender.write(1);
+        sender.send(start);
+        let at = start.after(ROUND + ROUND / 8);
+        assert_eq!(sender.on_timeout(at), 1);
+        assert_eq!(sender.recovery.poll_timeout(), None, "nothing is out");
+        let later = at.after(Duration::from_secs(5));
+        sender.send(later);
+        assert_eq!(sender.on_timeout(later), 0, "it isn't late");
+        let due = later.after((ROUND + ROUND / 8) * 2);
+        assert_eq!(sender.recovery.poll_timeout(), Some(due));
+    }
 }
