@@ -13,22 +13,22 @@
 
 mod binary;
 mod link;
+mod serving;
+mod settling;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
 use stdx::Instant;
 use thiserror::Error;
 
 use crate::config::{Protocol, ValidConfig};
-use crate::connection::{CloseError, Connection, Event, ReadError, WriteError};
+use crate::connection::{Connection, Event};
 use crate::endpoint::binary::Binary;
 use crate::endpoint::link::Link;
 use crate::keys::{KEY_BYTES, Seed};
 use crate::message::{ConnId, Message, SeqNum};
-use crate::state::Phase;
 use crate::v2;
 use crate::wire::{self, DecodeError};
 
@@ -140,8 +140,8 @@ struct Waiting {
 /// `None`; ask for the timeout.
 ///
 /// A connection that was closed is gone with [`Event::Closed`]. One that was lost stays
-/// until `read` has returned what is left of it and then [`ReadError::Lost`], or `close`
-/// is called on it.
+/// until `read` has returned what is left of it and then
+/// [`ReadError::Lost`](crate::ReadError::Lost), or `close` is called on it.
 #[derive(Debug)]
 pub struct Endpoint {
     config: ValidConfig,
@@ -225,36 +225,6 @@ impl Endpoint {
                 overloaded: 0,
             },
         }
-    }
-
-    /// Asks a server for a connection.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectError`]: one per remote address, and no more than the configuration admits.
-    pub fn connect(
-        &mut self,
-        now: Instant,
-        remote: SocketAddr,
-        isn: SeqNum,
-    ) -> Result<Handle, ConnectError> {
-        if self.routes.contains_key(&remote) {
-            return Err(ConnectError::Exists { remote });
-        }
-        let connections = self.connections.len();
-        if connections >= self.config.connections_max {
-            return Err(ConnectError::TooMany { connections });
-        }
-        let link = match self.config.protocol {
-            Protocol::V1 => {
-                let connection = Connection::connect(self.config.clone(), isn, now);
-                Link::V1(Box::new(connection))
-            }
-            Protocol::V2 | Protocol::Auto => self.offer(now, remote, isn),
-        };
-        let handle = self.insert(now, remote, link);
-        self.routes.insert(remote, handle);
-        Ok(handle)
     }
 
     /// Takes a datagram. Whatever it is, it is never an error: what can't be used is
@@ -380,74 +350,6 @@ impl Endpoint {
         }
     }
 
-    /// Queues a message for a connection's peer.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`], and nothing is queued.
-    pub fn write(&mut self, handle: Handle, payload: Bytes) -> Result<(), WriteError> {
-        let entry = self
-            .connections
-            .get_mut(&handle)
-            .ok_or(WriteError::Unknown)?;
-        entry.link.write(payload)?;
-        self.enqueue(handle);
-        Ok(())
-    }
-
-    /// The next message of a connection; `None` if there is none yet.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] when there never will be one. With [`ReadError::Lost`] the
-    /// connection is gone.
-    pub fn read(&mut self, handle: Handle) -> Result<Option<Bytes>, ReadError> {
-        let entry = self
-            .connections
-            .get_mut(&handle)
-            .ok_or(ReadError::Unknown)?;
-        let outcome = entry.link.read();
-        self.recount(handle);
-        if outcome == Err(ReadError::Lost) {
-            self.remove(handle);
-        } else {
-            self.enqueue(handle);
-        }
-        outcome
-    }
-
-    /// Closes a connection: see [`Connection::close`]. Of one that was lost, what is left
-    /// unread is forgotten.
-    ///
-    /// # Errors
-    ///
-    /// [`CloseError`] when there is nothing to close.
-    pub fn close(&mut self, now: Instant, handle: Handle) -> Result<(), CloseError> {
-        let entry = self
-            .connections
-            .get_mut(&handle)
-            .ok_or(CloseError::Unknown)?;
-        if entry.link.phase() == Phase::Lost {
-            self.remove(handle);
-            return Ok(());
-        }
-        entry.link.close()?;
-        self.enqueue(handle);
-        self.settle(now, handle);
-        Ok(())
-    }
-
-    /// Takes no more connections and closes those that there are. The endpoint is done
-    /// when [`is_empty`](Self::is_empty).
-    pub fn shut_down(&mut self, now: Instant) {
-        self.accepts = false;
-        let handles: Vec<Handle> = self.connections.keys().copied().collect();
-        for handle in handles {
-            // One that is closing already can't be closed again, and needn't.
-            let _already_closing = self.close(now, handle);
-        }
-    }
-
     /// Appends the next datagram to a buffer, and says where it goes. Connections take
     /// turns: of one datagram in version 1, of up to 16 in version 2, which a shell can
     /// hand to the kernel together where they are of one length.
@@ -498,126 +400,5 @@ impl Endpoint {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|&(at, _)| at)
-    }
-
-    /// Gives a connection a turn to send.
-    fn enqueue(&mut self, handle: Handle) {
-        if let Some(entry) = self.connections.get_mut(&handle)
-            && !entry.queued
-            && entry.link.may_send()
-        {
-            entry.queued = true;
-            self.senders.push_back(handle);
-        }
-    }
-
-    /// After anything happened to a connection: collects its events, keeps its timer and
-    /// the sums, and removes it if it is closed.
-    fn settle(&mut self, now: Instant, handle: Handle) {
-        let Some(entry) = self.connections.get_mut(&handle) else {
-            return;
-        };
-        while let Some(event) = entry.link.poll_event() {
-            let waits = match event {
-                Event::Readable => &mut entry.waiting.readable,
-                Event::Writable => &mut entry.waiting.writable,
-                Event::Connected | Event::Closed | Event::Lost => &mut false,
-            };
-            if !*waits {
-                *waits = true;
-                self.events.push_back((handle, event));
-            }
-        }
-        let timer = entry.link.poll_timeout(now);
-        if timer != entry.timer {
-            if let Some(at) = entry.timer {
-                self.timers.remove(&(at, handle));
-            }
-            if let Some(at) = timer {
-                self.timers.insert((at, handle));
-            }
-            entry.timer = timer;
-        }
-        let phase = entry.link.phase();
-        self.follow(handle);
-        self.recount(handle);
-        match phase {
-            Phase::Closed => self.remove(handle),
-            Phase::Lost => self.unroute(handle),
-            Phase::Connecting | Phase::Open | Phase::Draining => {}
-        }
-    }
-
-    /// Keeps the sums over all connections.
-    fn recount(&mut self, handle: Handle) {
-        let Some(entry) = self.connections.get_mut(&handle) else {
-            return;
-        };
-        let held = entry.link.received_bytes();
-        self.held_bytes = self.held_bytes - entry.held_bytes + held;
-        entry.held_bytes = held;
-        let unproven = entry.link.is_unproven();
-        self.unproven = self.unproven - usize::from(entry.unproven) + usize::from(unproven);
-        entry.unproven = unproven;
-    }
-
-    /// Frees the address of a connection that is over, so that it may connect again.
-    fn unroute(&mut self, handle: Handle) {
-        if let Some(entry) = self.connections.get(&handle)
-            && self.routes.get(&entry.remote) == Some(&handle)
-        {
-            self.routes.remove(&entry.remote);
-        }
-    }
-
-    fn remove(&mut self, handle: Handle) {
-        self.unroute(handle);
-        let Some(entry) = self.connections.remove(&handle) else {
-            return;
-        };
-        self.binary.forget(&entry.link);
-        if let Some(at) = entry.timer {
-            self.timers.remove(&(at, handle));
-        }
-        self.held_bytes -= entry.held_bytes;
-        self.unproven -= usize::from(entry.unproven);
-        self.discount(entry.remote.ip());
-    }
-
-    fn discount(&mut self, ip: IpAddr) {
-        if let Some(count) = self.addresses.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.addresses.remove(&ip);
-            }
-        }
-    }
-
-    /// Asserts what always holds; tests call it after every input.
-    ///
-    /// # Panics
-    ///
-    /// When something that always holds doesn't: a bug.
-    pub fn check_invariants(&self) {
-        let mut held = 0;
-        let mut unproven = 0;
-        for entry in self.connections.values() {
-            entry.link.check_invariants();
-            held += entry.held_bytes;
-            unproven += usize::from(entry.unproven);
-        }
-        assert_eq!(held, self.held_bytes, "the sum of held bytes");
-        assert_eq!(unproven, self.unproven, "the count of unproven connections");
-        assert!(
-            self.timers.len() <= self.connections.len(),
-            "one timer each"
-        );
-        assert!(
-            self.routes.len() <= self.connections.len(),
-            "one route each"
-        );
-        self.binary.check_invariants(self.connections.len());
-        let addresses: usize = self.addresses.values().sum();
-        assert_eq!(addresses, self.connections.len(), "the count per address");
     }
 }
