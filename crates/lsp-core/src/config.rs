@@ -141,7 +141,7 @@ pub struct Config {
     /// How long an acknowledgement may wait for company. Default 5 ms, at least 1 ms.
     pub ack_delay_max: Duration,
     /// While no more than this is unacknowledged, it is repeated in every datagram with new
-    /// data: a lost message then waits for the next one, not for a timer. Default 512;
+    /// data: a lost message then waits for the next one, not for a timer. Default 1,024;
     /// zero repeats nothing.
     pub repeat_bytes_max: usize,
     /// Datagrams after which the keys of a direction change. Default 2^24; at least 16.
@@ -184,7 +184,7 @@ impl Default for Config {
             message_bytes_max: 1 << 20,
             datagram_bytes_max: 1_472,
             ack_delay_max: Duration::from_millis(5),
-            repeat_bytes_max: 512,
+            repeat_bytes_max: 1_024,
             key_update_packets: 1 << 24,
             connections_max: 16_384,
             connections_per_address_max: 4_096,

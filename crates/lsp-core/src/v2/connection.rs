@@ -8,6 +8,8 @@ mod arriving;
 mod leaving;
 mod moving;
 mod serving;
+#[cfg(test)]
+mod transitions;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -241,6 +243,9 @@ impl Connection {
 
     /// Ends the connection for a reason.
     fn finish(&mut self, trigger: Trigger, reason: EndReason) {
+        if self.state.is_over() {
+            return;
+        }
         self.reason.get_or_insert(reason);
         self.shift(trigger);
     }
@@ -426,7 +431,7 @@ impl Fate {
             mtu.on_probe_lost(now, flight.bytes);
             return;
         }
-        mtu.on_lost(now, flight.bytes);
+        mtu.on_lost(now, flight.at, flight.bytes);
         let mut empty = true;
         for piece in &flight.pieces {
             if !piece.is_empty() {

@@ -4,7 +4,8 @@
 //! hold nothing but a ping and padding: first the most that both ends want, because most
 //! paths carry it, then by halving. A size that failed three times is too large. A path that
 //! stops carrying what it carried (a *black hole*) shows in large packets getting lost while
-//! small ones arrive; then it is 1,200 again.
+//! small ones arrive; then it is 1,200 again. A loss says nothing when a large packet arrived
+//! that was sent later: a queue that is full loses many in a row.
 
 use core::time::Duration;
 
@@ -38,7 +39,9 @@ pub(crate) struct MtuSearch {
     tries: u32,
     /// When to try next; never while `None`.
     next_at: Option<Instant>,
+    /// Large packets lost in a row, and when the latest one that arrived was sent.
     large_lost: u32,
+    large_arrived: Option<Instant>,
 }
 
 impl MtuSearch {
@@ -51,6 +54,7 @@ impl MtuSearch {
             tries: 0,
             next_at: (ceiling > DATAGRAM_BYTES_BASE).then_some(now),
             large_lost: 0,
+            large_arrived: None,
         }
     }
 
@@ -84,10 +88,10 @@ impl MtuSearch {
         self.probing = Some(bytes);
     }
 
-    pub(crate) fn on_probe_acked(&mut self, now: Instant, bytes: usize) {
+    pub(crate) fn on_probe_acked(&mut self, now: Instant, sent_at: Instant, bytes: usize) {
         self.probing = None;
         self.tries = 0;
-        self.large_lost = 0;
+        self.on_large_arrived(sent_at);
         self.current = self.current.max(bytes);
         self.schedule(now);
     }
@@ -113,11 +117,16 @@ impl MtuSearch {
         }
     }
 
+    fn on_large_arrived(&mut self, sent_at: Instant) {
+        self.large_lost = 0;
+        self.large_arrived = self.large_arrived.max(Some(sent_at));
+    }
+
     /// Takes note of a delivery; whether it shows a black hole.
     // spec: LSP2-9.3
-    pub(crate) fn on_acked(&mut self, now: Instant, bytes: usize) -> bool {
+    pub(crate) fn on_acked(&mut self, now: Instant, sent_at: Instant, bytes: usize) -> bool {
         if bytes > DATAGRAM_BYTES_BASE {
-            self.large_lost = 0;
+            self.on_large_arrived(sent_at);
             return false;
         }
         self.large_lost >= LARGE_LOST_MAX && self.fall(now)
@@ -125,8 +134,9 @@ impl MtuSearch {
 
     /// Takes note of a loss; whether it shows a black hole.
     // spec: LSP2-9.3
-    pub(crate) fn on_lost(&mut self, now: Instant, bytes: usize) -> bool {
-        if bytes <= DATAGRAM_BYTES_BASE {
+    pub(crate) fn on_lost(&mut self, now: Instant, sent_at: Instant, bytes: usize) -> bool {
+        let overtaken = self.large_arrived.is_some_and(|other| other >= sent_at);
+        if bytes <= DATAGRAM_BYTES_BASE || overtaken {
             return false;
         }
         self.large_lost += 1;
@@ -164,7 +174,7 @@ mod tests {
             assert_eq!(mtu.probe(now), None, "one at a time");
             probes += 1;
             if size <= path {
-                mtu.on_probe_acked(now, size);
+                mtu.on_probe_acked(now, now, size);
             } else {
                 mtu.on_probe_lost(now, size);
             }
@@ -194,15 +204,23 @@ mod tests {
         let now = Instant::EPOCH;
         let mut mtu = MtuSearch::new(now, 1_472);
         mtu.on_probe_sent(1_472);
-        mtu.on_probe_acked(now, 1_472);
+        mtu.on_probe_acked(now, now, 1_472);
+        let [sent_at, later] = [1, 2].map(|millis| now.after(Duration::from_millis(millis)));
         for _ in 0..3 {
-            assert!(!mtu.on_lost(now, 1_472));
+            assert!(!mtu.on_lost(now, sent_at, 1_472));
         }
-        assert!(!mtu.on_acked(now, 1_400), "large ones still arrive");
+        assert!(
+            !mtu.on_acked(now, sent_at, 1_400),
+            "large ones still arrive"
+        );
+        for _ in 0..100 {
+            assert!(!mtu.on_lost(now, sent_at, 1_472), "a later one arrived");
+        }
+        assert!(!mtu.on_acked(now, later, 100));
         for _ in 0..3 {
-            assert!(!mtu.on_lost(now, 1_472));
+            assert!(!mtu.on_lost(now, later, 1_472));
         }
-        assert!(mtu.on_acked(now, 100));
+        assert!(mtu.on_acked(now, later, 100));
         assert_eq!(mtu.current(), 1_200);
         assert_eq!(mtu.probe(now.after(Duration::from_secs(59))), None);
         assert_eq!(mtu.probe(now.after(Duration::from_secs(60))), Some(1_472));

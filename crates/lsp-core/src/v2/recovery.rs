@@ -56,6 +56,12 @@ impl Flight {
             stamp: Stamp::default(),
         }
     }
+
+    /// Whether it carries something that is sent again when it is lost.
+    fn is_worth_repeating(&self) -> bool {
+        let data = self.pieces.iter().any(|piece| !piece.is_empty());
+        data || self.limit || self.close
+    }
 }
 
 #[derive(Debug)]
@@ -333,20 +339,25 @@ impl Recovery {
             losses += self.detect_losses(now, &mut lost);
         }
         // While a loss was expected no probe was: what still flies may be due for one by now.
+        let mut pings = false;
         loop {
-            if self.probe_at().is_none_or(|at| at > now) {
-                return losses;
-            }
-            let Some((number, _)) = self.oldest() else {
+            let due = self.probe_at().is_some_and(|at| at <= now);
+            let oldest = self.oldest().filter(|_| due || pings);
+            let Some((number, _)) = oldest else {
+                if pings {
+                    break;
+                }
                 return losses;
             };
             let flight = self.give_up(now, number, false);
             lost(&flight);
             losses += 1;
-            // A try that was too long for the path says nothing of the peer.
-            if !flight.probe {
+            // A try that was too long for the path says nothing of the peer; and rather than
+            // another ping goes what was sent after it, if there is something.
+            if flight.is_worth_repeating() {
                 break;
             }
+            pings |= !flight.probe;
         }
         // What a lone probe shows of the rate is the timer's, not the path's.
         self.model.on_idle(self.in_flight);
@@ -396,6 +407,12 @@ impl Recovery {
     pub(crate) fn paced_until(&self, now: Instant, bytes: usize) -> Option<Instant> {
         let held = self.credits == 0 && self.paced_until > now.after(BURST);
         (held && self.fits(bytes)).then(|| before(self.paced_until, BURST))
+    }
+
+    /// The peer can be reached again: what it didn't answer meanwhile is probed for at once.
+    // spec: LSP2-7.3
+    pub(crate) const fn on_reachable(&mut self) {
+        self.probes = 0;
     }
 
     /// Another path: what was measured on the old one says nothing of it. What flies is
@@ -508,6 +525,26 @@ mod tests {
         assert_eq!(recovery.on_timeout(at, |_| {}), 2, "the loss and the probe");
         assert_eq!((recovery.probes(), recovery.credits), (1, 1));
         assert_eq!(recovery.poll_timeout(), None, "nothing flies");
+        recovery.check_invariants();
+    }
+
+    /// The first message after a handshake leaves behind a ping, and must not wait for it.
+    // spec: LSP2-10.2
+    #[test]
+    fn a_probe_takes_along_what_was_sent_after_a_ping() {
+        let start = Instant::EPOCH;
+        let mut recovery = Recovery::new(start, ROUND, Duration::from_secs(1));
+        send(&mut recovery, start);
+        let mut data = Flight::new(start.after(Duration::from_millis(1)));
+        data.bytes = 100;
+        data.pieces[0] = 0..50;
+        recovery.on_sent(data.at, data);
+        send(&mut recovery, start.after(Duration::from_millis(2)));
+        let at = start.after(recovery.probe_timeout());
+        let mut lost = Vec::new();
+        let losses = recovery.on_timeout(at, |flight| lost.push(flight.pieces[0].clone()));
+        assert_eq!((losses, lost), (2, vec![0..0, 0..50]));
+        assert_eq!((recovery.probes(), recovery.credits), (1, 1));
         recovery.check_invariants();
     }
 

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use lsp_core::{Config, Event, Message, Recovery};
 use stdx::Instant;
 
-use crate::net::{Link, Net, SERVER, Sniffed, ms, params};
+use crate::net::{Net, SERVER, Sniffed, ms, params};
+use crate::wires::Link;
 
 /// An original's server with a generous window, and a client of ours.
 fn reference(loss: u64, client: Config, seed: u64) -> Net {

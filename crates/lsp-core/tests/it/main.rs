@@ -9,6 +9,7 @@
 )]
 
 mod net;
+mod wires;
 
 mod adaptive;
 mod basic;

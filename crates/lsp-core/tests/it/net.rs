@@ -7,7 +7,7 @@
 //! of that, the soak has latencies that reorder, duplication and silence.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use base64::Engine as _;
@@ -15,6 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use lsp_core::{Config, ConnId, Endpoint, Event, Handle, Message, ReadError, SeqNum, wire};
 use stdx::{Instant, Prng};
+
+use crate::wires::{self, Direction, Link, Wires, World};
 
 /// The server's place among the nodes.
 pub(crate) const SERVER: usize = 0;
@@ -37,13 +39,6 @@ pub(crate) struct Faults {
     pub(crate) latency: (Duration, Duration),
     /// What each direction carries, if it has a limit.
     pub(crate) link: Option<Link>,
-}
-
-/// A bottleneck with a queue before it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    pub(crate) bytes_per_second: u64,
-    pub(crate) queue_bytes: u64,
 }
 
 impl Faults {
@@ -115,11 +110,7 @@ pub(crate) struct Net {
     pub(crate) sniffed: Option<Sniffed>,
     pub(crate) prng: Prng,
     config: Config,
-    wires: BTreeMap<(Instant, u64), Packet>,
-    wishes: BTreeSet<Instant>,
-    /// When the bottleneck of each direction is free: towards the server, from it.
-    free_at: [Instant; 2],
-    packets: u64,
+    wires: Wires<Packet>,
     steps: u64,
 }
 
@@ -138,10 +129,7 @@ impl Net {
             sniffed: None,
             prng: Prng::from_seed(seed),
             config: config.clone(),
-            wires: BTreeMap::new(),
-            wishes: BTreeSet::new(),
-            free_at: [Instant::EPOCH; 2],
-            packets: 0,
+            wires: Wires::new(),
             steps: 0,
         };
         let server = Endpoint::server(config.validate().unwrap());
@@ -276,7 +264,7 @@ impl Net {
 
     /// Asks to be run again at a moment.
     pub(crate) fn wish(&mut self, at: Instant) {
-        self.wishes.insert(at);
+        self.wires.wish(at);
     }
 
     /// Lets time pass until the test is satisfied or the deadline is reached; whether it
@@ -284,20 +272,9 @@ impl Net {
     pub(crate) fn run(
         &mut self,
         deadline: Instant,
-        mut satisfied: impl FnMut(&mut Self) -> bool,
+        satisfied: impl FnMut(&mut Self) -> bool,
     ) -> bool {
-        loop {
-            if satisfied(self) {
-                return true;
-            }
-            match self.next_at() {
-                Some(at) if at <= deadline => self.advance(at),
-                _ => {
-                    self.now = self.now.max(deadline);
-                    return satisfied(self);
-                }
-            }
-        }
+        wires::run(self, deadline, satisfied)
     }
 
     /// Lets time pass.
@@ -308,41 +285,7 @@ impl Net {
 
     /// Whether no datagram is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.wires.is_empty()
-    }
-
-    fn next_at(&self) -> Option<Instant> {
-        let arrival = self.wires.keys().next().map(|&(at, _)| at);
-        let timer = self
-            .nodes
-            .iter()
-            .filter(|node| node.up)
-            .filter_map(|node| node.endpoint.poll_timeout())
-            .min();
-        let wish = self.wishes.first().copied();
-        [arrival, timer, wish].into_iter().flatten().min()
-    }
-
-    fn advance(&mut self, at: Instant) {
-        self.now = self.now.max(at);
-        let now = self.now;
-        self.wishes = self
-            .wishes
-            .split_off(&Instant::from_nanos(now.as_nanos() + 1));
-        for node in 0..self.nodes.len() {
-            let here = &mut self.nodes[node];
-            if here.up && here.endpoint.poll_timeout().is_some_and(|at| at <= now) {
-                here.endpoint.on_timeout(now);
-                self.flush(node);
-            }
-        }
-        while let Some(entry) = self.wires.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            let packet = entry.remove();
-            self.arrive(&packet);
-        }
+        self.wires.is_quiet()
     }
 
     fn arrive(&mut self, packet: &Packet) {
@@ -426,36 +369,26 @@ impl Net {
         };
         for _ in 0..copies {
             let (min, max) = self.faults.latency;
-            let Some(queueing) = self.queue(node, datagram.len() as u64) else {
+            let direction = if node == SERVER {
+                Direction::FromServer
+            } else {
+                Direction::ToServer
+            };
+            let (link, bytes) = (self.faults.link, datagram.len() as u64);
+            let Some(queueing) = self.wires.queue(self.now, link, direction, bytes) else {
                 return;
             };
             let mut latency = queueing + self.prng.duration(min..max);
             if late {
                 latency += Duration::from_millis(500);
             }
-            self.packets += 1;
-            let key = (self.now.after(latency), self.packets);
-            let from = node;
-            let bytes = datagram.clone();
-            self.wires.insert(key, Packet { from, to, bytes });
+            let packet = Packet {
+                from: node,
+                to,
+                bytes: datagram.clone(),
+            };
+            self.wires.send(self.now.after(latency), packet);
         }
-    }
-
-    /// How long a datagram waits for the bottleneck and takes to pass it; `None` when its
-    /// queue is full.
-    fn queue(&mut self, node: usize, bytes: u64) -> Option<Duration> {
-        let Some(link) = self.faults.link else {
-            return Some(Duration::ZERO);
-        };
-        // A datagram on the wire has headers of IP and UDP.
-        let span = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / link.bytes_per_second);
-        let free_at = &mut self.free_at[usize::from(node == SERVER)];
-        let waits = free_at.since(self.now);
-        if waits > span(link.queue_bytes) {
-            return None;
-        }
-        *free_at = self.now.max(*free_at).after(span(bytes + 28));
-        Some(free_at.since(self.now))
     }
 
     fn damage(&mut self, datagram: &mut Vec<u8>, payload: &Bytes) {
@@ -495,6 +428,39 @@ impl Net {
     pub(crate) fn cut(&mut self, cut: bool) {
         self.mute_server(cut);
         self.mute_clients(cut);
+    }
+}
+
+impl World for Net {
+    fn now(&mut self) -> &mut Instant {
+        &mut self.now
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        let up = self.nodes.iter().filter(|node| node.up);
+        let timer = up.filter_map(|node| node.endpoint.poll_timeout()).min();
+        [self.wires.next_at(), timer].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self, at: Instant) {
+        self.now = self.now.max(at);
+        let now = self.now;
+        self.wires.fulfil(now);
+        for node in 0..self.nodes.len() {
+            let here = &mut self.nodes[node];
+            if here.up && here.endpoint.poll_timeout().is_some_and(|at| at <= now) {
+                here.endpoint.on_timeout(now);
+                self.flush(node);
+                let next = self.nodes[node].endpoint.poll_timeout();
+                assert!(
+                    next.is_none_or(|at| at > now),
+                    "node {node} wants to be called again at once"
+                );
+            }
+        }
+        while let Some(packet) = self.wires.arrived(now) {
+            self.arrive(&packet);
+        }
     }
 }
 

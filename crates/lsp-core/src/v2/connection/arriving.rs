@@ -228,6 +228,10 @@ impl Connection {
         random: &mut Random,
         plain: &mut Vec<u8>,
     ) {
+        if self.state.is_over() {
+            self.stats.strays += 1;
+            return;
+        }
         let elsewhere = arrived.from != self.remote;
         // A server doesn't move, and nobody moves before there is a connection.
         if elsewhere && (self.side == Side::Client || self.state == State::Accepting) {
@@ -346,9 +350,9 @@ impl Connection {
                     send.on_acked(piece.clone());
                 }
                 if flight.probe {
-                    mtu.on_probe_acked(now, flight.bytes);
+                    mtu.on_probe_acked(now, flight.at, flight.bytes);
                 } else {
-                    mtu.on_acked(now, flight.bytes);
+                    mtu.on_acked(now, flight.at, flight.bytes);
                 }
                 told |= flight.close;
             })

@@ -112,7 +112,9 @@ impl Connection {
         self.remote = from;
         self.candidate = None;
         if same_host {
-            // A router gave the client another port: the path is the same.
+            // A router gave the client another port: the path is the same. What went to the
+            // old one meanwhile is probably lost.
+            self.recovery.on_reachable();
             return;
         }
         let mut fate = Fate::default();

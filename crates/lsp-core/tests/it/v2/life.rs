@@ -218,3 +218,40 @@ fn a_copied_packet_moves_nothing_and_floods_nobody() {
         assert_eq!(text, number.to_string());
     }
 }
+
+/// A router forgets a client that only listens, and gives it another address. Nothing tells
+/// the client; the server hears its next sign of life from there.
+// spec: LSP2-7.3 LSP2-8.4
+#[test]
+fn a_listener_that_its_router_forgot_is_found_with_its_next_sign_of_life() {
+    let mut net = Net::new(v2(), 6);
+    net.faults = Faults::reference();
+    let (node, handle) = net.join(v2());
+    net.pass(ms(1_000));
+    let (mut written, mut read) = (0_u64, 0_u64);
+    for step in 0..8_u8 {
+        // Another port, then another host, and so on.
+        net.rebind(
+            node,
+            SocketAddr::from(([10, 2, step / 2, 1], 7_000 + u16::from(step))),
+        );
+        let start = net.now;
+        for _ in 0..20 {
+            net.write(SERVER, handle, format!("{written}"));
+            written += 1;
+        }
+        let done = net.run(start.after(ms(30_000)), |net| {
+            while let Some(text) = net.read(node, Net::HANDLE).unwrap() {
+                assert_eq!(text, read.to_string());
+                read += 1;
+            }
+            read == written
+        });
+        let took = net.now.since(start);
+        println!("step {step}: {took:?}");
+        // It spoke in this epoch, perhaps; then it speaks at the end of the next. After
+        // that there and back, and the data once more.
+        assert!(done && took <= ms(2 * 2_000 + 500), "{took:?}");
+        net.pass(ms(700));
+    }
+}

@@ -2,12 +2,14 @@
 //! queue, a delay and a longest datagram, and nodes can change their address.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use lsp_core::{Config, EndReason, Endpoint, Event, Handle, Protocol, ReadError, Seed, SeqNum};
 use stdx::{Instant, Prng};
+
+pub(crate) use crate::net::ms;
+use crate::wires::{self, Direction, Link, Wires, World};
 
 /// The server's place among the nodes.
 pub(crate) const SERVER: usize = 0;
@@ -26,13 +28,6 @@ pub(crate) struct Faults {
     pub(crate) link: Option<Link>,
     /// Longer datagrams are dropped.
     pub(crate) mtu: usize,
-}
-
-/// A bottleneck with a queue before it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    pub(crate) bytes_per_second: u64,
-    pub(crate) queue_bytes: u64,
 }
 
 impl Faults {
@@ -92,10 +87,7 @@ pub(crate) struct Net {
     pub(crate) faults: Faults,
     pub(crate) tap: Option<Tap>,
     pub(crate) prng: Prng,
-    wires: BTreeMap<(Instant, u64), Packet>,
-    wishes: BTreeSet<Instant>,
-    free_at: [Instant; 2],
-    packets: u64,
+    wires: Wires<Packet>,
     steps: u64,
 }
 
@@ -118,10 +110,7 @@ impl Net {
             faults: Faults::none(),
             tap: None,
             prng: Prng::from_seed(seed),
-            wires: BTreeMap::new(),
-            wishes: BTreeSet::new(),
-            free_at: [Instant::EPOCH; 2],
-            packets: 0,
+            wires: Wires::new(),
             steps: 0,
         };
         let seed = Seed::insecure(&mut net.prng);
@@ -205,7 +194,7 @@ impl Net {
 
     /// Asks to be run again at a moment.
     pub(crate) fn wish(&mut self, at: Instant) {
-        self.wishes.insert(at);
+        self.wires.wish(at);
     }
 
     /// Lets time pass until the test is satisfied or the deadline is reached; whether it was
@@ -213,20 +202,9 @@ impl Net {
     pub(crate) fn run(
         &mut self,
         deadline: Instant,
-        mut satisfied: impl FnMut(&mut Self) -> bool,
+        satisfied: impl FnMut(&mut Self) -> bool,
     ) -> bool {
-        loop {
-            if satisfied(self) {
-                return true;
-            }
-            match self.next_at() {
-                Some(at) if at <= deadline => self.advance(at),
-                _ => {
-                    self.now = self.now.max(deadline);
-                    return satisfied(self);
-                }
-            }
-        }
+        wires::run(self, deadline, satisfied)
     }
 
     pub(crate) fn pass(&mut self, span: Duration) {
@@ -235,45 +213,7 @@ impl Net {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.wires.is_empty()
-    }
-
-    fn next_at(&self) -> Option<Instant> {
-        let arrival = self.wires.keys().next().map(|&(at, _)| at);
-        let up = self.nodes.iter().filter(|node| node.up);
-        let timer = up.filter_map(|node| node.endpoint.poll_timeout()).min();
-        let wish = self.wishes.first().copied();
-        [arrival, timer, wish].into_iter().flatten().min()
-    }
-
-    fn advance(&mut self, at: Instant) {
-        assert!(
-            at >= self.now || self.steps < 100_000_000,
-            "time stands still"
-        );
-        self.now = self.now.max(at);
-        let now = self.now;
-        let later = Instant::from_nanos(now.as_nanos() + 1);
-        self.wishes = self.wishes.split_off(&later);
-        for node in 0..self.nodes.len() {
-            let here = &mut self.nodes[node];
-            if here.up && here.endpoint.poll_timeout().is_some_and(|at| at <= now) {
-                here.endpoint.on_timeout(now);
-                self.flush(node);
-                let next = self.nodes[node].endpoint.poll_timeout();
-                assert!(
-                    next.is_none_or(|at| at > now),
-                    "node {node} wants to be called again at once"
-                );
-            }
-        }
-        while let Some(entry) = self.wires.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            let packet = entry.remove();
-            self.arrive(&packet);
-        }
+        self.wires.is_quiet()
     }
 
     fn arrive(&mut self, packet: &Packet) {
@@ -333,6 +273,11 @@ impl Net {
             return;
         }
         let from_server = packet.from == self.nodes[SERVER].address;
+        let direction = if from_server {
+            Direction::FromServer
+        } else {
+            Direction::ToServer
+        };
         let lost = self.chance(self.faults.loss[usize::from(from_server)]);
         if packet.bytes.len() > self.faults.mtu || lost && self.faults.loss_before_queue {
             return;
@@ -344,33 +289,16 @@ impl Net {
         let copies = 1 + usize::from(self.chance(self.faults.duplicate));
         for _ in 0..copies {
             let (min, max) = self.faults.latency;
-            let Some(queueing) = self.queue(from_server, packet.bytes.len() as u64) else {
+            let (link, bytes) = (self.faults.link, packet.bytes.len() as u64);
+            let Some(queueing) = self.wires.queue(self.now, link, direction, bytes) else {
                 return;
             };
             if lost {
                 return;
             }
             let latency = queueing + self.prng.duration(min..max);
-            self.packets += 1;
-            let key = (self.now.after(latency), self.packets);
-            self.wires.insert(key, packet.clone());
+            self.wires.send(self.now.after(latency), packet.clone());
         }
-    }
-
-    /// How long a datagram waits for the bottleneck and takes to pass it; `None` when its
-    /// queue is full.
-    fn queue(&mut self, from_server: bool, bytes: u64) -> Option<Duration> {
-        let Some(link) = self.faults.link else {
-            return Some(Duration::ZERO);
-        };
-        // A datagram on the wire has headers of IP and UDP.
-        let span = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / link.bytes_per_second);
-        let free_at = &mut self.free_at[usize::from(from_server)];
-        if free_at.since(self.now) > span(link.queue_bytes) {
-            return None;
-        }
-        *free_at = self.now.max(*free_at).after(span(bytes + 28));
-        Some(free_at.since(self.now))
     }
 
     fn chance(&mut self, percent: u64) -> bool {
@@ -378,6 +306,39 @@ impl Net {
     }
 }
 
-pub(crate) const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
+impl World for Net {
+    fn now(&mut self) -> &mut Instant {
+        &mut self.now
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        let up = self.nodes.iter().filter(|node| node.up);
+        let timer = up.filter_map(|node| node.endpoint.poll_timeout()).min();
+        [self.wires.next_at(), timer].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self, at: Instant) {
+        assert!(
+            at >= self.now || self.steps < 100_000_000,
+            "time stands still"
+        );
+        self.now = self.now.max(at);
+        let now = self.now;
+        self.wires.fulfil(now);
+        for node in 0..self.nodes.len() {
+            let here = &mut self.nodes[node];
+            if here.up && here.endpoint.poll_timeout().is_some_and(|at| at <= now) {
+                here.endpoint.on_timeout(now);
+                self.flush(node);
+                let next = self.nodes[node].endpoint.poll_timeout();
+                assert!(
+                    next.is_none_or(|at| at > now),
+                    "node {node} wants to be called again at once"
+                );
+            }
+        }
+        while let Some(packet) = self.wires.arrived(now) {
+            self.arrive(&packet);
+        }
+    }
 }

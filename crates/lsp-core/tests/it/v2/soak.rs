@@ -18,7 +18,8 @@ use bytes::Bytes;
 use lsp_core::{Config, EndReason, Handle, Protocol, ReadError, Validation};
 use stdx::Prng;
 
-use crate::v2::net::{Faults, Link, Net, SERVER, ms};
+use crate::v2::net::{Faults, Net, SERVER, ms};
+use crate::wires::Link;
 
 /// Seeds that failed once. 1710: what was sent long after a probe was late at once.
 const REGRESSIONS: [u64; 1] = [1_710];
@@ -41,7 +42,7 @@ fn config(prng: &mut Prng) -> Config {
         datagram_bytes_max: *prng.choose(&[1_200, 1_472, 9_000]).expect("not empty"),
         ack_delay_max: prng.duration(ms(1)..ms(30)),
         key_update_packets: *prng.choose(&[16, 100, 1 << 24]).expect("not empty"),
-        repeat_bytes_max: *prng.choose(&[0, 512]).expect("not empty"),
+        repeat_bytes_max: *prng.choose(&[0, 1_024]).expect("not empty"),
         initial_rtt: prng.duration(ms(20)..ms(400)),
         ..Config::default()
     }
