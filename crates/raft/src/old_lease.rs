@@ -50,12 +50,8 @@ impl OldLeases {
         }
     }
 
-    fn note(&mut self, config: &Config, until: Instant, term: Term) {
-        self.until = if planted!(config, OldLeaseOneDeep) {
-            until
-        } else {
-            self.until.max(until)
-        };
+    fn note(&mut self, until: Instant, term: Term) {
+        self.until = self.until.max(until);
         self.term = self.term.max(term);
     }
 
@@ -106,11 +102,15 @@ impl Raft {
 
     /// A leader said that it counts on this node for a while.
     pub(crate) fn note_grant(&mut self, term: Term, grant: LeaseGrant) {
+        if planted!(self.config, OldLeaseOneDeep) && term > self.old.term {
+            self.old.until = Instant::EPOCH;
+            self.old.term = term;
+        }
         if !grant.duration.is_zero() {
             let until = self
                 .now
                 .after(self.own_length(grant.duration).min(LEASE_MAX));
-            self.old.note(&self.config, until, term);
+            self.old.note(until, term);
         }
     }
 
@@ -124,7 +124,7 @@ impl Raft {
         let remaining = self.old_lease(claim.longest.min(LEASE_MAX), ticket);
         if !claim.inherit.is_zero() {
             let until = self.now.after(claim.inherit.min(LEASE_MAX));
-            self.old.note(&self.config, until, term);
+            self.old.note(until, term);
         }
         remaining
     }

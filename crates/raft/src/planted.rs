@@ -61,7 +61,7 @@ pub enum PlantedBug {
     LimboIgnored,
     /// Inherited reads are served for as long, counted from the election's end.
     InheritedFromElection,
-    /// Of several old leases only the one told of last is remembered.
+    /// Only the last leader's lease is remembered, also when it never got one.
     OldLeaseOneDeep,
     /// A node that restarted says that it knows of no old lease.
     OldLeaseForgotten,

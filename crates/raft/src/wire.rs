@@ -20,24 +20,25 @@
 //!
 //! An entry's index isn't sent: entries follow `prev_index` without gaps.
 
+mod input;
+
 use core::time::Duration;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use stdx::{LogIndex, NodeId, Term};
+use bytes::{BufMut, Bytes, BytesMut};
+use stdx::{LogIndex, Term};
 
 use crate::config::Lease;
 use crate::entry::{Entries, Entry, LogBase, Payload};
-use crate::limits::MEMBERS_MAX;
 use crate::membership::Membership;
 use crate::message::{
     AppendEntries, AppendEntriesReply, AppendOutcome, InstallSnapshot, InstallSnapshotReply,
     LeaseClaim, LeaseGrant, Message, ReadIndex, ReadIndexReply, RequestPreVote,
     RequestPreVoteReply, RequestVote, RequestVoteReply, Round, Session, SnapshotId,
-    SnapshotOutcome, TimeoutNow, TransferTicket,
+    SnapshotOutcome, TimeoutNow,
 };
 use crate::policy::{LeaseClock, LeasePolicy};
+use input::{Input, as_index};
 
 /// The version of the format.
 pub const VERSION: u8 = 1;
@@ -657,143 +658,4 @@ fn nanos(span: Duration) -> u64 {
 
 fn length(len: usize) -> u32 {
     u32::try_from(len).expect("limits.rs keeps lengths far below 32 bits")
-}
-
-/// An index, far enough from the end of numbers that counting on can't overflow.
-fn as_index(found: u64) -> Result<LogIndex, DecodeError> {
-    if found > u64::MAX / 2 {
-        return Err(DecodeError::TooLarge {
-            what: "log index",
-            found,
-        });
-    }
-    Ok(LogIndex::new(found))
-}
-
-/// Bytes from outside, and how to take something off them.
-struct Input<'a>(&'a mut Bytes);
-
-impl Input<'_> {
-    fn need(&self, len: usize) -> Result<(), DecodeError> {
-        if self.0.len() < len {
-            Err(DecodeError::Truncated)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.need(1)?;
-        Ok(self.0.get_u8())
-    }
-
-    fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.need(4)?;
-        Ok(self.0.get_u32_le())
-    }
-
-    fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.need(8)?;
-        Ok(self.0.get_u64_le())
-    }
-
-    fn version(&mut self) -> Result<u8, DecodeError> {
-        match self.u8()? {
-            found @ (VERSION | VERSION_LEASES) => Ok(found),
-            found => Err(DecodeError::Version { found }),
-        }
-    }
-
-    fn flag(&mut self) -> Result<bool, DecodeError> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            found => Err(DecodeError::Unknown {
-                what: "flag",
-                found,
-            }),
-        }
-    }
-
-    /// A term, far enough from the end of numbers that the next one exists.
-    fn term(&mut self) -> Result<Term, DecodeError> {
-        let found = self.u64()?;
-        if found > u64::MAX / 2 {
-            return Err(DecodeError::TooLarge {
-                what: "term",
-                found,
-            });
-        }
-        Ok(Term::new(found))
-    }
-
-    fn index(&mut self) -> Result<LogIndex, DecodeError> {
-        as_index(self.u64()?)
-    }
-
-    fn position(&mut self) -> Result<(LogIndex, Term), DecodeError> {
-        Ok((self.index()?, self.term()?))
-    }
-
-    fn ticket(&mut self) -> Result<Option<TransferTicket>, DecodeError> {
-        let void = match self.u8()? {
-            0 => return Ok(None),
-            1 => false,
-            2 => true,
-            found => {
-                return Err(DecodeError::Unknown {
-                    what: "flag",
-                    found,
-                });
-            }
-        };
-        Ok(Some(TransferTicket {
-            term: self.term()?,
-            number: self.u32()?,
-            void,
-        }))
-    }
-
-    /// How many things follow, each of which takes at least `each` bytes.
-    fn count(&mut self, what: &'static str, each: usize, max: usize) -> Result<usize, DecodeError> {
-        let found = self.u32()?;
-        let count = found as usize;
-        if count > max {
-            return Err(DecodeError::TooLarge {
-                what,
-                found: found.into(),
-            });
-        }
-        self.need(count.saturating_mul(each))?;
-        Ok(count)
-    }
-
-    fn byte_string(&mut self) -> Result<Bytes, DecodeError> {
-        let len = self.count("byte string", 1, usize::MAX)?;
-        Ok(self.0.split_to(len))
-    }
-
-    fn ids(&mut self) -> Result<BTreeSet<NodeId>, DecodeError> {
-        let count = self.count("membership", 8, MEMBERS_MAX)?;
-        let mut ids = BTreeSet::new();
-        for _ in 0..count {
-            let id = NodeId::new(self.u64()?);
-            // One way to write each set: sorted, without repetition, without zero.
-            if id == NodeId::ZERO || ids.last().is_some_and(|&last| last >= id) {
-                return Err(DecodeError::Unknown {
-                    what: "order of ids",
-                    found: 0,
-                });
-            }
-            ids.insert(id);
-        }
-        Ok(ids)
-    }
-
-    fn finish(&self) -> Result<(), DecodeError> {
-        match self.0.len() {
-            0 => Ok(()),
-            count => Err(DecodeError::Trailing { count }),
-        }
-    }
 }

@@ -52,11 +52,6 @@ fn a_commit_that_does_not_wait_is_found() {
 }
 
 #[test]
-fn lease_lengths_that_differ_are_found() {
-    finds(PlantedBug::MixedLeaseLengths, LOG, 6);
-}
-
-#[test]
 fn a_limbo_that_is_ignored_is_found() {
     finds(PlantedBug::LimboIgnored, LOG, 5);
 }

@@ -192,3 +192,23 @@ fn reads_before_the_first_entry() {
         options.weights = none().with("isolate", 4).with("crash", 4);
     });
 }
+
+#[test]
+fn only_the_last_leader_s_lease_is_remembered() {
+    hunt(PlantedBug::OldLeaseOneDeep, "waited out", 60, |options| {
+        // The third of three leaders within one lease, with voters who heard of both.
+        aimed(options, LeasePolicy::WaitOut(lease(4_000)));
+        options.voters = 5;
+        options.weights = none().with("isolate", 6).with("crash", 6);
+        options.fault_gap = Duration::from_millis(400);
+    });
+}
+
+#[test]
+fn old_leases_are_forgotten_in_a_restart() {
+    hunt(PlantedBug::OldLeaseForgotten, "waited out", 60, |options| {
+        aimed(options, LeasePolicy::WaitOut(lease(3_000)));
+        options.weights = none().with("isolate", 4).with("crash", 8);
+        options.fault_gap = Duration::from_millis(250);
+    });
+}
