@@ -83,16 +83,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if args.rounds == 0 {
         bail!("--rounds must be at least 1");
     }
-    let table = match args.bench {
-        Bench::Kv => kv::run(args)?,
+    let tables = match args.bench {
+        Bench::Kv => vec![kv::run(args)?],
         Bench::Mapreduce => mapreduce::run(args)?,
-        Bench::Raft => cores::run(args)?,
-        Bench::Lsp => lsp::run(args)?,
-        Bench::Kmeans => kmeans::run(args)?,
-        Bench::Miner => miner::run(args)?,
+        Bench::Raft => vec![cores::run(args)?],
+        Bench::Lsp => vec![lsp::run(args)?],
+        Bench::Kmeans => vec![kmeans::run(args)?],
+        Bench::Miner => vec![miner::run(args)?],
     };
-    print!("{}", table.markdown());
-    table.save(args.dry)
+    for table in tables {
+        print!("{}", table.markdown());
+        table.save(args.dry)?;
+    }
+    Ok(())
 }
 
 /// Where benchmarks keep data and results.

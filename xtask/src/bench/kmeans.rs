@@ -11,12 +11,18 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::bench::mapreduce::python;
 use crate::bench::report::{Row, Table, median};
 use crate::bench::{BenchArgs, build_kontiki, directory, version_of};
 
 /// The peers' side of it.
 const SCRIPT: &str = include_str!("kmeans_peers.py");
-const PACKAGES: [&str; 4] = ["numpy", "scikit-learn", "faiss-cpu", "pyspark"];
+/// As pip names them, and as `import` does.
+const PACKAGES: [(&str, &str); 3] = [
+    ("numpy", "numpy"),
+    ("scikit-learn", "sklearn"),
+    ("faiss-cpu", "faiss"),
+];
 /// Sums of squares in `f32` differ by this much between libraries.
 const INERTIA_ERROR_MAX: f64 = 1e-4;
 
@@ -100,7 +106,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
     fs::write(place.join("peers.py"), SCRIPT)?;
     let bench = Bench {
         kontiki: build_kontiki()?,
-        python: environment()?,
+        python: python::with(&PACKAGES)?,
         place,
     };
     let mut rows = Vec::new();
@@ -124,41 +130,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
         rows,
         command: format!("cargo xtask bench kmeans --rounds {}", args.rounds),
     })
-}
-
-/// The Python with the peers, made if need be.
-fn environment() -> Result<Option<PathBuf>> {
-    let venv = directory()?.join("venv");
-    let python = venv.join("bin/python");
-    let works = |python: &Path| {
-        let check = "import numpy, sklearn, faiss";
-        let output = Command::new(python).args(["-c", check]).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    if works(&python) {
-        return Ok(Some(python));
-    }
-    eprintln!(
-        "  installing {} into {}",
-        PACKAGES.join(", "),
-        venv.display()
-    );
-    let made = Command::new("python3")
-        .args(["-m", "venv"])
-        .arg(&venv)
-        .status();
-    if made.is_ok_and(|status| status.success()) {
-        let install = ["-m", "pip", "install", "--quiet"];
-        let status = Command::new(&python)
-            .args(install)
-            .args(PACKAGES)
-            .status()?;
-        if status.success() && works(&python) {
-            return Ok(Some(python));
-        }
-    }
-    eprintln!("  skipped: the libraries can't be installed with python3 -m venv and pip");
-    Ok(None)
 }
 
 impl Bench {
@@ -211,7 +182,8 @@ impl Bench {
             }
         }
         add_rows(shape, &kontiki, &peers, rows);
-        if shape.whole && !args.quick {
+        let pyspark = [("pyspark", "pyspark")];
+        if shape.whole && !args.quick && python::with(&pyspark)?.is_some() {
             let k = shape.k.to_string();
             match self.peer(python, &["spark", &csv, &k, "6"]) {
                 Ok(line) => {

@@ -65,7 +65,39 @@ impl Bench<'_> {
 /// Measures a part.
 type Measure = fn(&Bench<'_>) -> Result<Vec<Row>>;
 
-pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
+const METHOD: &str = "Seconds from the start of the command to its end for Kontiki (with starting its \
+processes and writing its receipt)\nand GNU sort; for DuckDB, Polars and Spark without starting Python \
+and the session. Two processors for each.\nSpark runs in the first round only: it takes a minute. All \
+outputs were compared.";
+
+/// One section of docs/benchmarks.md: it is written when all its parts were measured.
+struct Section {
+    name: &'static str,
+    title: &'static str,
+    method: &'static str,
+    parts: &'static [(Part, Measure, &'static str)],
+}
+
+const SECTIONS: [Section; 2] = [
+    Section {
+        name: "mapreduce",
+        title: "MapReduce",
+        method: METHOD,
+        parts: &[
+            (Part::Words, words::rows, words::METHOD),
+            (Part::Streaming, streaming::rows, streaming::METHOD),
+            (Part::Sort, sort::rows, sort::METHOD),
+        ],
+    },
+    Section {
+        name: "mapreduce-faults",
+        title: "MapReduce: overhead and faults",
+        method: "Seconds from the start of the command to its end.",
+        parts: &[(Part::Overhead, overhead::rows, overhead::METHOD)],
+    },
+];
+
+pub(crate) fn run(args: &BenchArgs) -> Result<Vec<Table>> {
     let dir = directory()?.join("mapreduce");
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let bench = Bench {
@@ -73,42 +105,60 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
         dir,
         kontiki: kontiki::build()?,
     };
-    let mut rows = Vec::new();
     let how = match &bench.kontiki {
         kontiki::Runner::Processes(_) => "Kontiki runs a coordinator and two workers.",
         kontiki::Runner::Threads(_) => "Kontiki runs on two threads of one process.",
     };
-    let mut method = vec![
-        how,
-        "Seconds from the start of the command to its end for Kontiki (with starting its processes) \
-         and GNU sort;\nfor DuckDB, Polars and Spark without starting Python and the session. Two \
-         processors for each.\nAll outputs were compared.",
-    ];
-    let parts: [(Part, Measure, &str); 4] = [
-        (Part::Words, words::rows, words::METHOD),
-        (Part::Streaming, streaming::rows, streaming::METHOD),
-        (Part::Sort, sort::rows, sort::METHOD),
-        (Part::Overhead, overhead::rows, overhead::METHOD),
-    ];
-    for (part, measure, how) in parts {
-        if bench.wants(part) {
+    let mut tables = Vec::new();
+    for section in SECTIONS {
+        let wanted = section.parts.iter().filter(|(part, ..)| bench.wants(*part));
+        let wanted: Vec<_> = wanted.collect();
+        let (mut rows, mut method) = (Vec::new(), vec![how, section.method]);
+        for (_, measure, how) in &wanted {
             rows.extend(measure(&bench)?);
             method.push(how);
         }
+        let table = Table {
+            name: section.name,
+            title: section.title,
+            method: method.join("\n"),
+            rows,
+            command: format!("cargo xtask bench mapreduce --rounds {}", args.rounds),
+        };
+        if wanted.len() == section.parts.len() {
+            tables.push(table);
+        } else if !wanted.is_empty() {
+            print!("{}", table.markdown());
+            eprintln!("not written: only some of this section's parts were measured");
+        }
     }
-    Ok(Table {
-        name: "mapreduce",
-        title: "MapReduce",
-        method: method.join("\n"),
-        rows,
-        command: format!("cargo xtask bench mapreduce --rounds {}", args.rounds),
-    })
+    Ok(tables)
 }
 
 /// A system to be measured: its name, and a run that gives seconds.
 pub(crate) struct System<'a> {
     pub(crate) name: &'static str,
+    pub(crate) pace: Pace,
     pub(crate) run: Box<dyn FnMut() -> Result<f64> + 'a>,
+}
+
+/// How often a system is run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pace {
+    EveryRound,
+    /// It takes so long that the machine's noise hardly matters.
+    Once,
+}
+
+impl Pace {
+    /// Of a peer, by its name.
+    pub(crate) fn of(name: &str) -> Self {
+        if name == "Spark" {
+            Self::Once
+        } else {
+            Self::EveryRound
+        }
+    }
 }
 
 /// Runs all systems once a round, and gives the median seconds of each.
@@ -118,8 +168,11 @@ pub(crate) fn rounds(
     mut systems: Vec<System<'_>>,
 ) -> Result<Vec<(&'static str, Option<f64>)>> {
     let mut seconds = vec![Vec::new(); systems.len()];
-    for _ in 0..rounds {
+    for round in 0..rounds {
         for (system, seconds) in systems.iter_mut().zip(&mut seconds) {
+            if round > 0 && system.pace == Pace::Once {
+                continue;
+            }
             let took = (system.run)().with_context(|| format!("{what}, {}", system.name))?;
             eprintln!("  {what}, {}: {took:.3} s", system.name);
             seconds.push(took);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::bench::mapreduce::kontiki::{Job, Runner, What};
-use crate::bench::mapreduce::{Bench, System, data, median_of, outputs, rounds, timed};
+use crate::bench::mapreduce::{Bench, Pace, System, data, median_of, outputs, rounds, timed};
 use crate::bench::report::{Row, median};
 
 pub(super) const METHOD: &str = "Overhead: a job over files of one line each, its seconds less those of \
@@ -45,10 +45,12 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let systems = vec![
         System {
             name: "many tasks",
+            pace: Pace::EveryRound,
             run: Box::new(|| job(&many)),
         },
         System {
             name: "one task",
+            pace: Pace::EveryRound,
             run: Box::new(|| job(&one)),
         },
     ];

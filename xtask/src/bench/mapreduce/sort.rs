@@ -8,7 +8,9 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::bench::mapreduce::kontiki::{Job, What};
-use crate::bench::mapreduce::{Bench, System, data, outputs, python, rate_rows, rounds, timed};
+use crate::bench::mapreduce::{
+    Bench, Pace, System, data, outputs, python, rate_rows, rounds, timed,
+};
 use crate::bench::report::Row;
 use crate::sh;
 
@@ -39,6 +41,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let gnu_output = bench.dir.join("sort-gnu.txt");
     let mut systems = vec![System {
         name: "Kontiki",
+        pace: Pace::EveryRound,
         run: Box::new(|| {
             let output = bench.fresh("sort-Kontiki")?;
             let job = Job {
@@ -55,6 +58,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
     if sh::have("sort", &["--version"]) {
         systems.push(System {
             name: "GNU sort",
+            pace: Pace::EveryRound,
             run: Box::new(|| {
                 let mut sort = Command::new("sort");
                 sort.env("LC_ALL", "C")
@@ -70,6 +74,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
         let input = input.clone();
         systems.push(System {
             name: "Spark",
+            pace: Pace::Once,
             run: Box::new(move || {
                 let output = bench.fresh("sort-Spark")?;
                 python::seconds(&python, SPARK, &[&input, &output])

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::bench::mapreduce::kontiki::{Job, What};
-use crate::bench::mapreduce::{Bench, System, data, outputs, rate_rows, rounds, timed};
+use crate::bench::mapreduce::{Bench, Pace, System, data, outputs, rate_rows, rounds, timed};
 use crate::bench::report::Row;
 use crate::sh;
 
@@ -61,6 +61,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let systems = vec![
         System {
             name: "Kontiki",
+            pace: Pace::EveryRound,
             run: Box::new(|| {
                 let output = bench.fresh("streaming-Kontiki")?;
                 let job = Job {
@@ -76,6 +77,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
         },
         System {
             name: "shell pipeline",
+            pace: Pace::EveryRound,
             run: Box::new(|| timed(Command::new("sh").args(["-c", &pipeline]))),
         },
     ];

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 
 use crate::bench::mapreduce::kontiki::{Job, What};
-use crate::bench::mapreduce::{Bench, System, data, outputs, python, rate_rows, rounds, timed};
+use crate::bench::mapreduce::{
+    Bench, Pace, System, data, outputs, python, rate_rows, rounds, timed,
+};
 use crate::bench::report::Row;
 
 pub(super) const METHOD: &str = "Word count: lines of words whose frequencies follow Zipf's law, \
@@ -66,6 +68,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let output = |name: &str| bench.dir.join(format!("words-{name}"));
     let mut systems = vec![System {
         name: "Kontiki",
+        pace: Pace::EveryRound,
         run: Box::new(|| {
             let output = bench.fresh("words-Kontiki")?;
             let job = Job {
@@ -86,6 +89,7 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
         let input = input.clone();
         systems.push(System {
             name,
+            pace: Pace::of(name),
             run: Box::new(move || {
                 let output = bench.fresh(&format!("words-{name}"))?;
                 python::seconds(&python, script, &[&input, &output])
