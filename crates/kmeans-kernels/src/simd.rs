@@ -24,6 +24,8 @@ mod avx2;
 mod avx512;
 pub(crate) mod flat;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 /// Centroids scored together: with four registers of points the sums fill 24 of AVX-512's 32
 /// registers; with two, 12 of AVX2's 16.
