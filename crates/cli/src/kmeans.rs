@@ -39,9 +39,10 @@ enum Command {
 
 #[derive(Args, Clone, Debug)]
 struct RunArgs {
-    /// Files with points, or directories of them: CSV (`x, y` and any dimension) or .npy.
+    /// Points: files, directories, patterns, or URLs (`s3://`, `gs://`, `az://`), of CSV (`x, y` and
+    /// any dimension, also packed), .npy or Parquet.
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
-    input: Vec<PathBuf>,
+    input: Vec<String>,
     /// How many clusters.
     #[arg(short, long, value_name = "N")]
     k: usize,
@@ -124,10 +125,10 @@ struct Hooks {
 struct PredictArgs {
     /// The file that `run` wrote.
     #[arg(long, default_value = "kmeans-out/centroids.csv", value_name = "FILE")]
-    centroids: PathBuf,
-    /// Files with points, or directories of them: CSV or .npy.
+    centroids: String,
+    /// Points, as for `run`.
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
-    input: Vec<PathBuf>,
+    input: Vec<String>,
     /// Write to a file instead of the terminal.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -165,10 +166,10 @@ fn isa_of(hooks: &Hooks) -> Result<kmeans::Isa> {
     isa.map_err(|what| anyhow!("--isa {} {what}", hooks.isa))
 }
 
-fn inspect(input: &[PathBuf]) -> Result<Dataset> {
+fn inspect(input: &[String]) -> Result<Dataset> {
     Dataset::inspect(input).context(Hint::new(
         "the input can't be used",
-        "points are lines of numbers such as `0.4, 7.2`, all of one length, or a .npy matrix",
+        "points are lines of numbers such as `0.4, 7.2`, all of one length, a .npy matrix, or Parquet",
     ))
 }
 

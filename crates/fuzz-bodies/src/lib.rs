@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 22] = [
     Target {
         name: "wal_recover",
         run: wal::fuzz_recover,
@@ -83,6 +83,31 @@ pub const TARGETS: [Target; 17] = [
         name: "mapreduce_streaming",
         run: mapreduce_data::fuzz::streaming,
         samples: mapreduce_data::fuzz::streaming_samples,
+    },
+    Target {
+        name: "mapreduce_inputs",
+        run: mapreduce_data::fuzz::inputs,
+        samples: mapreduce_data::fuzz::input_samples,
+    },
+    Target {
+        name: "mapreduce_parquet",
+        run: mapreduce_data::fuzz::parquet,
+        samples: mapreduce_data::fuzz::parquet_samples,
+    },
+    Target {
+        name: "kmeans_lines",
+        run: kmeans::fuzz::lines,
+        samples: kmeans::fuzz::line_samples,
+    },
+    Target {
+        name: "kmeans_files",
+        run: kmeans::fuzz::file,
+        samples: kmeans::fuzz::file_samples,
+    },
+    Target {
+        name: "kmeans_messages",
+        run: kmeans::fuzz::message,
+        samples: kmeans::fuzz::message_samples,
     },
     Target {
         name: "lsp_codec_v2",

@@ -1,32 +1,26 @@
-//! Points in files: what is there, how it is divided, and reading a part of it.
+//! Points in files and objects: what is there, how it is divided, and reading a part of it.
 //!
-//! A file is read by many processes, each its own range. A line belongs to the range that has
+//! Files are found, opened and unpacked by `mapreduce-data`, which also knows object stores. A file
+//! is read by many processes, each its own range. A line belongs to the range that has
 //! its first byte, so any division reads every line once. Rows are centred as they are read: the
 //! mean of the first rows is subtracted in `f64` before rounding to `f32`, so that data far from
 //! the origin keeps its digits. The mean depends on the files only, never on the division.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use kmeans_kernels::{MAGNITUDE_MAX, Points, narrow};
+use mapreduce_data::{Compression, Found};
 
 use crate::limits::{DIMENSION_MAX, SHIFT_ROWS};
 
 pub(crate) mod npy;
+mod parquet;
 pub(crate) mod text;
 
 /// What is wrong with an input.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// A file could not be read.
-    #[error("cannot read {path}")]
-    Io {
-        /// Which file.
-        path: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
+    /// A file or object could not be found or read.
+    #[error(transparent)]
+    Data(#[from] mapreduce_data::InputError),
     /// A line is not a point.
     #[error("{path}, line {line}: {what}")]
     Line {
@@ -64,14 +58,14 @@ pub enum InputError {
 }
 
 impl InputError {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.display().to_string();
-        |source| Self::Io { path, source }
+    pub(crate) fn io(location: &str) -> impl FnOnce(std::io::Error) -> Self {
+        let location = location.to_owned();
+        |source| Self::Data(mapreduce_data::InputError::Io { location, source })
     }
 
-    pub(crate) fn file(path: &Path, what: impl Into<String>) -> Self {
+    pub(crate) fn file(location: &str, what: impl Into<String>) -> Self {
         Self::File {
-            path: path.display().to_string(),
+            path: location.to_owned(),
             what: what.into(),
         }
     }
@@ -81,18 +75,45 @@ impl InputError {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
     /// Numbers in lines.
-    Text,
+    Text {
+        compression: Compression,
+        /// Where the line of names ends, if there is one, in unpacked bytes.
+        header: u64,
+    },
     /// Numpy's format.
     Npy(npy::Kind),
+    /// One row group.
+    Parquet {
+        group: u64,
+        /// How many rows the groups before it have.
+        before: u64,
+    },
 }
 
-/// A range of a file.
+/// A range of a file or object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Segment {
-    pub(crate) path: PathBuf,
+    pub(crate) location: String,
+    /// The bytes of the whole file.
+    pub(crate) size: u64,
     pub(crate) format: Format,
     pub(crate) start: u64,
     pub(crate) length: u64,
+}
+
+impl Segment {
+    /// A range can be cut at multiples of this.
+    fn unit(&self, dimension: usize) -> u64 {
+        match &self.format {
+            Format::Text {
+                compression: Compression::None,
+                ..
+            } => 1,
+            Format::Npy(kind) => kind.bytes() * dimension as u64,
+            // Neither can be read from its middle.
+            Format::Text { .. } | Format::Parquet { .. } => self.length.max(1),
+        }
+    }
 }
 
 /// What is known about the input before anybody has read all of it.
@@ -105,43 +126,34 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Looks at files, and at the files in directories.
+    /// Looks at what inputs name: files, directories, patterns, and URLs of object stores.
     ///
     /// # Errors
     ///
     /// If a file can't be read, its header or first line makes no sense, or there is none.
-    pub fn inspect(inputs: &[PathBuf]) -> Result<Self, InputError> {
+    pub fn inspect(inputs: &[String]) -> Result<Self, InputError> {
         let mut files = Vec::new();
         let mut dimension = None;
-        for path in expand(inputs)? {
-            let found = if is_npy(&path) {
-                npy::inspect(&path)?
-            } else {
-                text::inspect(&path)?
-            };
-            let Some((segment, columns)) = found else {
+        for found in mapreduce_data::find_inputs(inputs)? {
+            let Some((mut segments, columns)) = inspect(&found)? else {
                 continue;
             };
             let expected = *dimension.get_or_insert(columns);
             if columns != expected {
                 let what =
                     format!("has {columns} coordinates a point; the first file has {expected}");
-                return Err(InputError::file(&path, what));
+                return Err(InputError::file(&found.location, what));
             }
-            files.push(segment);
+            files.append(&mut segments);
         }
         let Some(dimension) = dimension else {
-            let names: Vec<String> = inputs
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
             return Err(InputError::Empty {
-                inputs: names.join(", "),
+                inputs: inputs.join(", "),
             });
         };
         if dimension > DIMENSION_MAX {
             let what = format!("{dimension} coordinates a point; the limit is {DIMENSION_MAX}");
-            return Err(InputError::file(&files[0].path, what));
+            return Err(InputError::file(&files[0].location, what));
         }
         let mut dataset = Self {
             files,
@@ -164,10 +176,11 @@ impl Dataset {
         &self.shift
     }
 
-    /// Whether all files are numpy's.
+    /// Whether no file is text.
     #[must_use]
     pub fn is_binary(&self) -> bool {
-        self.files.iter().all(|file| file.format != Format::Text)
+        let text = |file: &Segment| matches!(file.format, Format::Text { .. });
+        !self.files.iter().any(text)
     }
 
     /// Divides the input into parts of nearly the same number of bytes.
@@ -211,10 +224,7 @@ fn range(all: &[Segment], dimension: usize, from: u64, to: u64) -> Vec<Segment> 
     let mut segments = Vec::new();
     let mut before = 0;
     for whole in all {
-        let unit = match &whole.format {
-            Format::Text => 1,
-            Format::Npy(kind) => kind.bytes() * dimension as u64,
-        };
+        let unit = whole.unit(dimension);
         // Whole rows: a bound within a row belongs to the row.
         let local = |at: u64| at.saturating_sub(before).min(whole.length) / unit * unit;
         let (start, end) = (local(from), local(to));
@@ -242,8 +252,12 @@ pub(crate) fn read(
     shift: &[f64],
 ) -> Result<Points, InputError> {
     let estimate = segments.iter().map(|segment| match &segment.format {
-        // Ten bytes for a number with its comma.
-        Format::Text => segment.length / (10 * dimension as u64),
+        // Ten bytes for a number with its comma; packed, four.
+        Format::Text {
+            compression: Compression::None,
+            ..
+        } => segment.length / (10 * dimension as u64),
+        Format::Text { .. } | Format::Parquet { .. } => segment.length / (4 * dimension as u64),
         Format::Npy(kind) => segment.length / (kind.bytes() * dimension as u64),
     });
     let estimate = usize::try_from(estimate.sum::<u64>()).unwrap_or(0);
@@ -268,8 +282,14 @@ fn read_segment(
     visit: impl FnMut(&[f64]) -> bool,
 ) -> Result<(), InputError> {
     match &segment.format {
-        Format::Text => text::read(segment, dimension, visit),
+        Format::Text {
+            compression,
+            header,
+        } => text::read(segment, (*compression, *header), dimension, visit),
         Format::Npy(kind) => npy::read(segment, *kind, dimension, visit),
+        Format::Parquet { group, before } => {
+            parquet::read(segment, (*group, *before), dimension, visit)
+        }
     }
 }
 
@@ -278,8 +298,8 @@ fn read_segment(
 /// # Errors
 ///
 /// If the file can't be read or has no points.
-pub fn read_small(path: &Path) -> Result<(usize, Vec<f64>), InputError> {
-    let dataset = Dataset::inspect(&[path.to_path_buf()])?;
+pub fn read_small(location: &str) -> Result<(usize, Vec<f64>), InputError> {
+    let dataset = Dataset::inspect(&[location.to_owned()])?;
     let mut values = Vec::new();
     for file in &dataset.files {
         read_segment(file, dataset.dimension, |row| {
@@ -300,41 +320,27 @@ pub(crate) fn objection(value: f64) -> Option<String> {
     })
 }
 
-fn is_npy(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "npy")
-}
-
-/// Files, and the files in directories by name.
-fn expand(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
-    let mut files = Vec::new();
-    for input in inputs {
-        let text = input.to_string_lossy();
-        if text.contains("://") {
-            return Err(InputError::file(input, "only local files can be read"));
-        }
-        if input
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
-            return Err(InputError::file(
-                input,
-                "Parquet can't be read yet: convert it to .npy or CSV",
-            ));
-        }
-        if !fs::metadata(input).map_err(InputError::io(input))?.is_dir() {
-            files.push(input.clone());
-            continue;
-        }
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(input).map_err(InputError::io(input))? {
-            let entry = entry.map_err(InputError::io(input))?;
-            let hidden = entry.file_name().to_string_lossy().starts_with(['.', '_']);
-            if !hidden && entry.path().is_file() {
-                inside.push(entry.path());
-            }
-        }
-        inside.sort();
-        files.append(&mut inside);
+/// What a file holds, without its header, and how many coordinates its points have; nothing if it
+/// has no points.
+fn inspect(found: &Found) -> Result<Option<(Vec<Segment>, usize)>, InputError> {
+    let location = &found.location;
+    let (format, compression) = found.guess();
+    if format == mapreduce_data::Format::Parquet {
+        return parquet::inspect(found);
     }
-    Ok(files)
+    if location.ends_with(".npy") {
+        return Ok(npy::inspect(found)?.map(|(segment, columns)| (vec![segment], columns)));
+    }
+    if location
+        .rsplit('/')
+        .next()
+        .is_some_and(|name| name.contains(".npy."))
+    {
+        return Err(InputError::file(
+            location,
+            "is packed: unpack .npy files first",
+        ));
+    }
+    let found = text::inspect(found, compression)?;
+    Ok(found.map(|(segment, columns)| (vec![segment], columns)))
 }

@@ -6,8 +6,6 @@ pub(crate) const DIMENSION_MAX: usize = 65_536;
 pub(crate) const CENTERS_MAX: usize = 1 << 20;
 /// Parts, and processes of each kind.
 pub(crate) const PARTS_MAX: usize = 4096;
-/// Text is read in pieces of this many bytes, and no line is longer.
-pub(crate) const LINE_BYTES_MAX: usize = 4 << 20;
 /// Rows whose mean is subtracted from all.
 pub(crate) const SHIFT_ROWS: usize = 1024;
 /// A message between processes.

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use mapreduce_data::Compression;
+
 use crate::input::{Format, Segment, npy};
 
 mod codec;
+mod fuzz;
 mod journal;
 mod master;
 mod pool;
 mod worker;
 
+pub(crate) use fuzz::run as fuzz_message;
+#[doc(hidden)]
+pub use fuzz::samples as fuzz_message_samples;
 pub use journal::Journal;
 pub use master::{Setup, run};
 pub use worker::{WorkerConfig, serve};
@@ -53,30 +59,68 @@ async fn connect(address: &str) -> Result<Client, tonic::Status> {
 
 const TEXT: u32 = 1;
 const NPY: u32 = 2;
+const PARQUET: u32 = 3;
+
+/// Their places are their numbers.
+const COMPRESSIONS: [Compression; 4] = [
+    Compression::None,
+    Compression::Gzip,
+    Compression::Zstd,
+    Compression::Lz4,
+];
 
 fn segment_to_proto(segment: &Segment) -> proto::Segment {
-    let (format, kind) = match segment.format {
-        Format::Text => (TEXT, String::new()),
-        Format::Npy(kind) => (NPY, kind.name().to_owned()),
-    };
-    proto::Segment {
-        path: segment.path.to_string_lossy().into_owned(),
-        format,
+    let bare = proto::Segment {
+        location: segment.location.clone(),
         start: segment.start,
         length: segment.length,
-        kind,
+        size: segment.size,
+        ..proto::Segment::default()
+    };
+    match segment.format {
+        Format::Text {
+            compression,
+            header,
+        } => proto::Segment {
+            format: TEXT,
+            compression: (0..)
+                .zip(COMPRESSIONS)
+                .find_map(|(number, known)| (known == compression).then_some(number))
+                .expect("all are listed"),
+            header,
+            ..bare
+        },
+        Format::Npy(kind) => proto::Segment {
+            format: NPY,
+            kind: kind.name().to_owned(),
+            ..bare
+        },
+        Format::Parquet { group, before } => proto::Segment {
+            format: PARQUET,
+            group,
+            before,
+            ..bare
+        },
     }
 }
 
 fn segment_from_proto(segment: &proto::Segment) -> Option<Segment> {
     let format = match segment.format {
-        TEXT => Format::Text,
+        TEXT => Format::Text {
+            compression: *COMPRESSIONS.get(segment.compression as usize)?,
+            header: segment.header,
+        },
         NPY => Format::Npy(npy::Kind::from_name(&segment.kind)?),
+        PARQUET => Format::Parquet {
+            group: segment.group,
+            before: segment.before,
+        },
         _ => return None,
     };
     segment.start.checked_add(segment.length)?;
     Some(Segment {
-        path: segment.path.clone().into(),
+        location: segment.location.clone(),
+        size: segment.size,
         format,
         start: segment.start,
         length: segment.length,

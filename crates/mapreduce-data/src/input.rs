@@ -1,6 +1,7 @@
 //! Inputs: finding them, cutting them, reading them.
 
 mod blocks;
+mod numbers;
 #[cfg(feature = "objects")]
 mod objects;
 #[cfg(feature = "parquet")]
@@ -8,8 +9,15 @@ mod parquet;
 mod plan;
 mod source;
 
-pub(crate) use blocks::{Block, Reader};
+pub use blocks::{Block, Reader};
+pub use numbers::{NumberGroup, NumberTable};
 pub(crate) use plan::plan;
+pub use plan::{Found, find_inputs};
+pub use source::open_range;
+pub(crate) use source::unpack;
+
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::{fuzz as fuzz_parquet, fuzz_samples as fuzz_parquet_samples};
 
 use crate::error::UserError;
 use crate::split::Format;

@@ -53,6 +53,7 @@ pub use function::{
     BlockMapper, Combiner, Emit, HashPartitioner, Job, Mapper, Output, Partitioner, Record,
     Reducer, TaskContext, Values,
 };
+pub use input::{Block, Found, NumberGroup, NumberTable, Reader, find_inputs, open_range};
 pub use progress::{Cancel, Progress, ProgressSnapshot};
 pub use spec::{Args, FunctionSpec, JobFactory, Registry, StreamingSpec, prepare};
 pub use split::{Compression, CsvOptions, Format, InputOptions, Split, plan_splits};

@@ -220,6 +220,7 @@ const LAYERS: &[Layer] = &[
         uses: &[
             "bytes",
             "kmeans-kernels",
+            "mapreduce-data",
             "prost",
             "protox",
             "serde",
@@ -233,7 +234,7 @@ const LAYERS: &[Layer] = &[
             "tonic-prost-build",
             "tracing",
         ],
-        tests_use: &["tempfile"],
+        tests_use: &["flate2", "tempfile"],
     },
     Layer {
         name: "mapreduce",
@@ -267,6 +268,7 @@ const LAYERS: &[Layer] = &[
         name: "fuzz-bodies",
         uses: &[
             "bytes",
+            "kmeans",
             "kv",
             "kv-core",
             "kv-proto",
@@ -311,6 +313,7 @@ const LAYERS: &[Layer] = &[
             "lsp",
             "lsp-core",
             "mapreduce",
+            "mapreduce-data",
             "mimalloc",
             "miner",
             "miner-core",

@@ -2,7 +2,8 @@
 //! clients. Proves that the commands work, that trouble gets one clear message, and that no
 //! acknowledged write is lost while leaders are killed, paused and restarted.
 //!
-//! `real_input` loads a word list; `cargo xtask demo words` runs it at full size.
+//! `real_input` loads a word list, `real_files` counts the words of licences; `cargo xtask demo words`
+//! and `cargo xtask demo files` run them at full size.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -16,6 +17,9 @@ mod faults;
 mod kmeans;
 mod lsp;
 mod miner;
+#[cfg(feature = "objects")]
+mod objects;
+mod real_files;
 mod real_input;
 mod up;
 mod wal;

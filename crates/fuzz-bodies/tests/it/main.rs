@@ -100,6 +100,11 @@ targets! {
     lsp_endpoint
     mapreduce_run
     mapreduce_streaming
+    mapreduce_inputs
+    mapreduce_parquet
+    kmeans_lines
+    kmeans_files
+    kmeans_messages
     lsp_codec_v2
     lsp_endpoint_v2
     kv_protobuf

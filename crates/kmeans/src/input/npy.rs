@@ -1,10 +1,9 @@
 //! Numpy's `.npy` format: a header in Python's notation, then the numbers.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::io::Read as _;
 
 use kmeans_kernels::MAGNITUDE_MAX;
+use mapreduce_data::{Found, open_range};
 
 use crate::input::{Format, InputError, Segment, objection};
 
@@ -62,45 +61,54 @@ struct Header {
 }
 
 /// Reads a file's header.
-pub(crate) fn inspect(path: &Path) -> Result<Option<(Segment, usize)>, InputError> {
-    let io = || InputError::io(path);
-    let mut file = File::open(path).map_err(io())?;
-    let size = file.metadata().map_err(io())?.len();
-    let mut start = [0; 8];
-    let wrong = |what: &str| InputError::file(path, what);
-    file.read_exact(&mut start).map_err(io())?;
-    if &start[..6] != MAGIC {
-        return Err(wrong("is not a .npy file"));
-    }
-    let mut length = [0; 4];
-    let width = if start[6] == 1 { 2 } else { 4 };
-    file.read_exact(&mut length[..width]).map_err(io())?;
-    let length = u64::from(u32::from_le_bytes(length));
-    if length > HEADER_BYTES_MAX {
-        return Err(wrong("has a header that is too long"));
-    }
-    let mut text = String::new();
-    let read = file.take(length).read_to_string(&mut text).map_err(io())?;
-    let data = 8 + width as u64 + length;
-    let header = parse(&text).map_err(|what| wrong(&what))?;
+pub(crate) fn inspect(found: &Found) -> Result<Option<(Segment, usize)>, InputError> {
+    let location = &found.location;
+    let most = found.len.min(HEADER_BYTES_MAX);
+    let mut bytes = Vec::new();
+    open_range(location, 0..most)?
+        .read_to_end(&mut bytes)
+        .map_err(InputError::io(location))?;
+    let (header, data) = header(&bytes).map_err(|what| InputError::file(location, what))?;
     if header.rows == 0 {
         return Ok(None);
     }
     let row_bytes = header.columns.checked_mul(header.kind.bytes());
-    let bytes = row_bytes.and_then(|bytes| bytes.checked_mul(header.rows));
-    match bytes {
-        Some(bytes) if read as u64 == length && data + bytes == size => {
+    let length = row_bytes.and_then(|bytes| bytes.checked_mul(header.rows));
+    let wrong = |what: &str| InputError::file(location, what);
+    match length {
+        Some(length) if data.checked_add(length) == Some(found.len) => {
             let segment = Segment {
-                path: path.to_path_buf(),
+                location: location.clone(),
+                size: found.len,
                 format: Format::Npy(header.kind),
                 start: data,
-                length: bytes,
+                length,
             };
             let columns = usize::try_from(header.columns).map_err(|_| wrong("is too wide"))?;
             Ok(Some((segment, columns)))
         }
         _ => Err(wrong("is not as long as its header says: is it complete?")),
     }
+}
+
+/// Understands the first bytes of a file; also says where the numbers begin.
+fn header(bytes: &[u8]) -> Result<(Header, u64), String> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or("is not a .npy file")?;
+    let ends = || "ends within its header".to_owned();
+    let (version, rest) = rest.split_at_checked(2).ok_or_else(ends)?;
+    let width = if version[0] == 1 { 2 } else { 4 };
+    let (length, rest) = rest.split_at_checked(width).ok_or_else(ends)?;
+    let length = length
+        .iter()
+        .rev()
+        .fold(0, |length, &byte| length << 8 | usize::from(byte));
+    let before = MAGIC.len() + 2 + width;
+    if (before + length) as u64 > HEADER_BYTES_MAX {
+        return Err("has a header that is too long".to_owned());
+    }
+    let text = rest.get(..length).ok_or_else(ends)?;
+    let text = std::str::from_utf8(text).map_err(|_| "has a header that is no text")?;
+    Ok((parse(text)?, (before + length) as u64))
 }
 
 /// Calls `visit` with every row until it answers false.
@@ -110,10 +118,8 @@ pub(crate) fn read(
     dimension: usize,
     mut visit: impl FnMut(&[f64]) -> bool,
 ) -> Result<(), InputError> {
-    let path = &segment.path;
-    let mut file = File::open(path).map_err(InputError::io(path))?;
-    file.seek(SeekFrom::Start(segment.start))
-        .map_err(InputError::io(path))?;
+    let location = &segment.location;
+    let mut file = open_range(location, segment.start..segment.start + segment.length)?;
     let row_bytes = kind.bytes() * dimension as u64;
     let rows = segment.length / row_bytes;
     let piece_rows = (PIECE_BYTES / row_bytes).max(1);
@@ -124,7 +130,8 @@ pub(crate) fn read(
         let count = piece_rows.min(rows - done);
         let bytes = usize::try_from(count * row_bytes).expect("a piece fits in memory");
         buffer.resize(bytes, 0);
-        file.read_exact(&mut buffer).map_err(InputError::io(path))?;
+        file.read_exact(&mut buffer)
+            .map_err(InputError::io(location))?;
         for bytes in buffer.chunks_exact(bytes / usize::try_from(count).expect("as above")) {
             decode(kind, bytes, &mut row);
             // Without a branch for each number; NaN fails it, too.
@@ -136,7 +143,7 @@ pub(crate) fn read(
                 .flatten()
             {
                 return Err(InputError::Row {
-                    path: path.display().to_string(),
+                    path: location.clone(),
                     row: header_rows(segment, row_bytes)? + done,
                     what,
                 });
@@ -152,7 +159,11 @@ pub(crate) fn read(
 
 /// The rows of the file before this segment.
 fn header_rows(segment: &Segment, row_bytes: u64) -> Result<u64, InputError> {
-    let whole = inspect(&segment.path)?;
+    let whole = inspect(&Found {
+        input: 0,
+        location: segment.location.clone(),
+        len: segment.size,
+    })?;
     Ok(whole.map_or(0, |(whole, _)| (segment.start - whole.start) / row_bytes))
 }
 
@@ -173,9 +184,10 @@ fn decode(kind: Kind, bytes: &[u8], row: &mut [f64]) {
     }
 }
 
-/// Whether a header can be understood: for the fuzzer.
-pub(crate) fn understand(text: &str) -> bool {
-    parse(text).is_ok()
+/// What the first bytes of a file say, for the fuzzer: rows, columns, and where the numbers begin.
+pub(crate) fn understand(bytes: &[u8]) -> Option<(u64, u64, u64)> {
+    let (header, data) = header(bytes).ok()?;
+    Some((header.rows, header.columns, data))
 }
 
 /// Understands `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }`.

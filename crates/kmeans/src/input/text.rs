@@ -5,12 +5,9 @@
 //! exponent, which is nearly every number in nearly every file, is converted with one exact
 //! division or multiplication; the others go to the standard library. Both round correctly.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use mapreduce_data::{Compression, Found, Reader, Split};
 
 use crate::input::{Format, InputError, Segment, objection};
-use crate::limits::LINE_BYTES_MAX;
 
 /// Powers of ten that `f64` holds exactly.
 const TENS: [f64; 23] = [
@@ -21,24 +18,30 @@ const TENS: [f64; 23] = [
 const EXACT_MAX: u64 = 1 << 53;
 
 /// Finds the first point of a file, and so its dimension and where its header ends.
-pub(crate) fn inspect(path: &Path) -> Result<Option<(Segment, usize)>, InputError> {
-    let length = std::fs::metadata(path).map_err(InputError::io(path))?.len();
-    let mut segment = Segment {
-        path: path.to_path_buf(),
-        format: Format::Text,
+pub(crate) fn inspect(
+    found: &Found,
+    compression: Compression,
+) -> Result<Option<(Segment, usize)>, InputError> {
+    let segment = |header| Segment {
+        location: found.location.clone(),
+        size: found.len,
+        format: Format::Text {
+            compression,
+            header,
+        },
         start: 0,
-        length,
+        length: found.len,
     };
-    let mut found = None;
+    let mut dimension = None;
     let mut header = None;
     let mut row = Vec::new();
-    lines(&segment, |offset, line| {
+    lines(&segment(0), compression, |offset, line| {
         if is_blank(line) {
             return Ok(true);
         }
         match parse(line, &mut row) {
             Ok(()) => {
-                found = Some(row.len());
+                dimension = Some(row.len());
                 Ok(false)
             }
             // One line of names, without a single number.
@@ -49,19 +52,21 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<(Segment, usize)>, InputErro
             Err(what) => Err(what),
         }
     })?;
-    segment.start = header.unwrap_or(0).min(length);
-    segment.length -= segment.start;
-    Ok(found.map(|dimension| (segment, dimension)))
+    Ok(dimension.map(|dimension| (segment(header.unwrap_or(0)), dimension)))
 }
 
 /// Calls `visit` with every row that starts in the segment, until it answers false.
 pub(crate) fn read(
     segment: &Segment,
+    (compression, header): (Compression, u64),
     dimension: usize,
     mut visit: impl FnMut(&[f64]) -> bool,
 ) -> Result<(), InputError> {
     let mut row = Vec::with_capacity(dimension);
-    lines(segment, |_, line| {
+    lines(segment, compression, |offset, line| {
+        if offset < header {
+            return Ok(true);
+        }
         parse(line, &mut row).or_else(|what| if is_blank(line) { Ok(()) } else { Err(what) })?;
         if row.len() == dimension {
             return Ok(visit(&row));
@@ -76,79 +81,66 @@ pub(crate) fn read(
     })
 }
 
-/// Calls `visit` with the offset and the bytes of every line that starts in the segment.
-fn lines(
-    segment: &Segment,
-    mut visit: impl FnMut(u64, &[u8]) -> Result<bool, String>,
-) -> Result<(), InputError> {
-    let path = &segment.path;
-    let mut file = File::open(path).map_err(InputError::io(path))?;
-    // From one byte earlier: if that is a line end, the first line is ours.
-    let mut offset = segment.start.saturating_sub(1);
-    let mut skipping = segment.start > 0;
-    let end = segment.start + segment.length;
-    file.seek(SeekFrom::Start(offset))
-        .map_err(InputError::io(path))?;
-    let mut buffer = vec![0; LINE_BYTES_MAX];
-    let mut filled = 0;
-    loop {
-        let read = file
-            .read(&mut buffer[filled..])
-            .map_err(InputError::io(path))?;
-        filled += read;
-        let mut start = 0;
-        while offset < end || (skipping && offset <= end) {
-            let rest = &buffer[start..filled];
-            let (line, size) = match rest.iter().position(|&byte| byte == b'\n') {
-                Some(at) => (&rest[..at], at + 1),
-                None if read == 0 && !rest.is_empty() => (rest, rest.len()),
-                None => break,
-            };
-            if skipping {
-                skipping = false;
-            } else {
-                match visit(offset, line) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(()),
-                    Err(what) => return Err(at_line(path, offset, what)),
-                }
-            }
-            offset += size as u64;
-            start += size;
-        }
-        if read == 0 || offset >= end {
-            return Ok(());
-        }
-        if start == 0 && filled == buffer.len() {
-            let what = format!("is longer than {LINE_BYTES_MAX} bytes");
-            return Err(at_line(path, offset, what));
-        }
-        buffer.copy_within(start..filled, 0);
-        filled -= start;
+/// The lines that start in a range of a file.
+fn split(segment: &Segment, compression: Compression) -> Split {
+    Split {
+        input: 0,
+        location: segment.location.clone(),
+        start: segment.start,
+        len: segment.length,
+        file_len: segment.size,
+        format: mapreduce_data::Format::Text,
+        compression,
     }
 }
 
-/// Counts the lines before an offset: only done when something is wrong.
-fn at_line(path: &Path, offset: u64, what: String) -> InputError {
-    let count = || -> std::io::Result<u64> {
-        let mut before = File::open(path)?.take(offset);
-        let mut buffer = vec![0; 1 << 16];
-        let mut count = 1;
-        loop {
-            let read = before.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(count);
+/// Calls `visit` with the offset and the bytes of every line that starts in the segment, until it
+/// answers false.
+fn lines(
+    segment: &Segment,
+    compression: Compression,
+    mut visit: impl FnMut(u64, &[u8]) -> Result<bool, String>,
+) -> Result<(), InputError> {
+    let mut reader = Reader::open(&split(segment, compression))?;
+    while let Some(block) = reader.next_block()? {
+        for (offset, line) in block.records() {
+            match visit(offset, line) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(what) => return Err(at_line(segment, compression, offset, what)),
             }
-            count += buffer[..read].iter().filter(|&&byte| byte == b'\n').count() as u64;
         }
+    }
+    Ok(())
+}
+
+/// Counts the lines before an offset: only done when something is wrong.
+fn at_line(segment: &Segment, compression: Compression, offset: u64, what: String) -> InputError {
+    let whole = Segment {
+        start: 0,
+        length: segment.size,
+        ..segment.clone()
+    };
+    let count = || -> Result<u64, mapreduce_data::InputError> {
+        let mut reader = Reader::open(&split(&whole, compression))?;
+        let mut line = 1;
+        while let Some(block) = reader.next_block()? {
+            for (start, _) in block.records() {
+                if start >= offset {
+                    return Ok(line);
+                }
+                line += 1;
+            }
+        }
+        Ok(line)
     };
     match count() {
         Ok(line) => InputError::Line {
-            path: path.display().to_string(),
+            path: segment.location.clone(),
             line,
             what,
         },
-        Err(source) => InputError::io(path)(source),
+        Err(error) => error.into(),
     }
 }
 

@@ -22,7 +22,7 @@ const POLISH_ITERATIONS: usize = 10;
 
 impl<C: Cluster> Job<'_, C> {
     pub(super) fn seed_from_file(&self, path: &Path) -> Result<Vec<f64>, JobError> {
-        let (found_dimension, mut values) = read_small(path)?;
+        let (found_dimension, mut values) = read_small(&path.to_string_lossy())?;
         let (k, dimension) = (self.options.k, self.shift.len());
         if found_dimension != dimension || values.len() != k * dimension {
             return Err(JobError::InitialCentroids {

@@ -103,7 +103,7 @@ struct State {
 }
 
 /// A part as a request describes it.
-struct Described {
+pub(super) struct Described {
     key: Key,
     segments: Vec<Segment>,
     shift: Vec<f64>,
@@ -115,7 +115,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn describe(part: Option<proto::Part>) -> Result<Described, Status> {
+/// Understands what a part is.
+pub(super) fn describe(part: Option<proto::Part>) -> Result<Described, Status> {
     let part = part.ok_or_else(|| Status::invalid_argument("the part is missing"))?;
     let dimension = part.dimension as usize;
     let segments: Option<Vec<Segment>> = part.segments.iter().map(segment_from_proto).collect();
@@ -133,7 +134,7 @@ fn describe(part: Option<proto::Part>) -> Result<Described, Status> {
     })
 }
 
-fn centers_of(bytes: &[u8], dimension: usize) -> Result<Vec<f64>, Status> {
+pub(super) fn centers_of(bytes: &[u8], dimension: usize) -> Result<Vec<f64>, Status> {
     let centers = codec::to_f64(bytes)?;
     if !centers.len().is_multiple_of(dimension) || centers.iter().any(|value| !value.is_finite()) {
         return Err(Status::invalid_argument("the centroids make no sense"));

@@ -112,5 +112,8 @@ fn options_that_do_not_fit() {
     });
     assert_eq!(error.to_string(), "k is 0; it must be from 1 to 1048576");
     let error = fit(&["no/such/file.csv".into()], &Options::default()).unwrap_err();
-    assert_eq!(error.to_string(), "cannot read no/such/file.csv");
+    assert_eq!(
+        error.to_string(),
+        "the input no/such/file.csv matches no file: check the path or the pattern"
+    );
 }

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod divisions;
+mod formats;
 mod results;
 mod scikit_learn;
 
@@ -22,8 +23,14 @@ fn testdata(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// What the library wants instead of paths.
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    let name = |path: &PathBuf| path.display().to_string();
+    paths.iter().map(name).collect()
+}
+
 fn fit(input: &[PathBuf], options: &Options) -> Result<(Outcome, Vec<u32>), JobError> {
-    let dataset = Dataset::inspect(input)?;
+    let dataset = Dataset::inspect(&names(input))?;
     kmeans::local::fit(&dataset, options, Isa::detect(), &mut |_| {})
 }
 

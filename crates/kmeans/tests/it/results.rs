@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kmeans::output::Results;
 use kmeans::{Dataset, Init, Isa, Options};
 
-use crate::{fit, testdata};
+use crate::{fit, names, testdata};
 
 fn write(directory: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     let path = directory.path().join(name);
@@ -136,7 +136,7 @@ fn files_are_complete_and_predict_agrees() {
         k: 10,
         ..Options::default()
     };
-    let dataset = Dataset::inspect(&[testdata("digits.csv")]).unwrap();
+    let dataset = Dataset::inspect(&names(&[testdata("digits.csv")])).unwrap();
     let (outcome, assigned) =
         kmeans::local::fit(&dataset, &options, Isa::detect(), &mut |_| {}).unwrap();
     for binary in [false, true] {
@@ -153,7 +153,7 @@ fn files_are_complete_and_predict_agrees() {
         .collect();
     assert_eq!(lines, assigned);
     let npy = directory.path().join("assignments.npy");
-    let (columns, values) = kmeans::read_small(&npy).unwrap();
+    let (columns, values) = kmeans::read_small(&npy.display().to_string()).unwrap();
     assert_eq!(columns, 1);
     assert!(
         values
@@ -162,7 +162,8 @@ fn files_are_complete_and_predict_agrees() {
             .all(|(a, &b)| *a == f64::from(b))
     );
     assert_eq!(values.len(), assigned.len());
-    let (dimension, centers) = kmeans::read_small(&directory.path().join("centroids.csv")).unwrap();
+    let centroids = directory.path().join("centroids.csv");
+    let (dimension, centers) = kmeans::read_small(&centroids.display().to_string()).unwrap();
     assert_eq!((dimension, &centers), (64, &outcome.centers));
     let found = kmeans::predict(&dataset, (dimension, &centers), 3, Isa::detect()).unwrap();
     assert_eq!(found.assigned, assigned);

@@ -1,4 +1,5 @@
-"""Writes the fixtures of this directory with scikit-learn (1.9.1 made the ones checked in).
+"""Writes the fixtures of this directory with scikit-learn (1.9.1 made the ones checked in) and
+pyarrow (26.0.1).
 
 Run it here: `python3 make.py`. iris and digits are the copies that come with scikit-learn (from
 the UCI repository, CC BY 4.0); blobs are made up. For each: the points, the start, and what
@@ -8,6 +9,8 @@ sklearn.cluster.KMeans makes of them with exact Lloyd iterations until nothing c
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, load_iris, make_blobs
 
@@ -33,3 +36,9 @@ for name, (points, k, digits) in sets.items():
 with open("expected.json", "w") as file:
     json.dump(expected, file, indent=1)
     file.write("\n")
+
+# Parquet: four row groups, a column that holds no numbers, a null.
+columns = {name: points for name, points in zip("abcd", load_iris().data.T)}
+pq.write_table(pa.table(columns), "iris.parquet", row_group_size=40)
+pq.write_table(pa.table({"x": [1.0, 2.0], "name": ["a", "b"]}), "names.parquet")
+pq.write_table(pa.table({"x": [1.0, 2.0, 3.0, None], "y": [1, 2, 3, 4]}), "null.parquet")

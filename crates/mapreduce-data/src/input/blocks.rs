@@ -25,9 +25,9 @@ enum Ends {
     Quoted,
 }
 
-/// Some records.
+/// Some whole records.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     /// With their ends.
     pub(crate) bytes: &'a [u8],
     /// Of the first byte, in the decompressed file.
@@ -39,7 +39,8 @@ pub(crate) struct Block<'a> {
 
 impl<'a> Block<'a> {
     /// How many records there are.
-    pub(crate) fn count(&self) -> u64 {
+    #[must_use]
+    pub fn count(&self) -> u64 {
         if self.ends == Ends::Quoted || self.skip_blank {
             return self.records().count() as u64;
         }
@@ -47,8 +48,9 @@ impl<'a> Block<'a> {
         ends + u64::from(self.bytes.last().is_some_and(|last| *last != b'\n'))
     }
 
-    /// Each record's position and its bytes without their end.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
+    /// Each record's position, counted in decompressed bytes of the file, and its bytes without
+    /// their end.
+    pub fn records(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
         let Self {
             bytes,
             position,
@@ -113,8 +115,8 @@ enum State {
     Done,
 }
 
-/// Reads a split.
-pub(crate) struct Reader {
+/// Reads the records of a split, a block at a time.
+pub struct Reader {
     source: Box<dyn Read>,
     location: String,
     ends: Ends,
@@ -145,22 +147,30 @@ impl core::fmt::Debug for Reader {
 }
 
 impl Reader {
-    pub(crate) fn open(split: &Split) -> Result<Self, InputError> {
-        let packed = split.compression != Compression::None;
+    /// Opens a split.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be opened.
+    pub fn open(split: &Split) -> Result<Self, InputError> {
         // The byte before tells whether a record starts with the split. Rows start with theirs.
-        let rows = split.format == Format::Parquet;
-        let start = if rows {
-            0
-        } else {
-            split.start.saturating_sub(1)
+        let start = match split.format {
+            Format::Parquet => 0,
+            _ => split.start.saturating_sub(1),
         };
-        let source = source::open(split, start)?;
+        Ok(Self::over(source::open(split, start)?, split, start))
+    }
+
+    /// Reads a split from its bytes, which begin at `start`.
+    pub(crate) fn over(source: Box<dyn Read>, split: &Split, start: u64) -> Self {
+        let packed = split.compression != Compression::None;
+        let rows = split.format == Format::Parquet;
         let (ends, header) = match &split.format {
             Format::Csv(csv) if csv.multiline => (Ends::Quoted, csv.header),
             Format::Csv(csv) => (Ends::Lines, csv.header),
             Format::Text | Format::JsonLines | Format::Parquet => (Ends::Lines, false),
         };
-        Ok(Self {
+        Self {
             source,
             location: split.location.clone(),
             ends,
@@ -182,7 +192,7 @@ impl Reader {
                 State::Reading
             },
             digest: StreamDigest::new(),
-        })
+        }
     }
 
     /// Of the records that were handed out.
@@ -191,7 +201,11 @@ impl Reader {
     }
 
     /// The next records; `None` after the last.
-    pub(crate) fn next_block(&mut self) -> Result<Option<Block<'_>>, InputError> {
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read, or has a record that is too long.
+    pub fn next_block(&mut self) -> Result<Option<Block<'_>>, InputError> {
         loop {
             if self.state == State::Done {
                 return Ok(None);

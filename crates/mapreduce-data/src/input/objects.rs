@@ -2,18 +2,21 @@
 //!
 //! How to reach and sign in to a store comes from the environment, as its own tools read it
 //! (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, ..).
-//! Tasks are blocking code, so requests run on a small runtime of this module's own; one range is
-//! fetched ahead of the one that is read.
+//! Tasks are blocking code, so requests run on a small runtime of this module's own, and the caller
+//! waits on a channel: that works on any thread, also on one of another runtime. One range is fetched
+//! ahead of the one that is read.
 
+use std::future::Future;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 use tokio_stream::StreamExt as _;
 
 use crate::error::InputError;
@@ -34,8 +37,8 @@ pub(super) fn list(location: &str) -> Result<Vec<(String, u64)>, InputError> {
     let failed = |error: object_store::Error| InputError::io(location, io::Error::other(error));
     let runtime = runtime(location)?;
     if first_special.is_none() && !key.is_empty() && !key.ends_with('/') {
-        let path = parse(location, key)?;
-        match runtime.block_on(store.head(&path)) {
+        let (store, path) = (Arc::clone(&store), parse(location, key)?);
+        match Pending::start(runtime, async move { store.head(&path).await }).wait() {
             Ok(found) => return Ok(vec![(format!("{base}/{}", found.location), found.size)]),
             Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(failed(error)),
@@ -46,34 +49,104 @@ pub(super) fn list(location: &str) -> Result<Vec<(String, u64)>, InputError> {
         reason: format!("the pattern can't be read: {error}"),
     })?;
     let path = parse(location, prefix.trim_end_matches('/'))?;
-    let mut found = runtime.block_on(async {
+    let listed = Pending::start(runtime, async move {
         let mut objects = store.list(Some(&path));
         let mut found = Vec::new();
         while let Some(object) = objects.next().await {
             let object = object?;
-            let name = object.location.to_string();
-            let file = name.rsplit('/').next().unwrap_or(&name);
-            let hidden = file.starts_with(['.', '_']);
-            if !hidden && (first_special.is_none() || pattern.matches(&name)) {
-                found.push((format!("{base}/{name}"), object.size));
-            }
+            found.push((object.location.to_string(), object.size));
         }
-        Ok::<_, object_store::Error>(found)
+        Ok(found)
     });
-    if let Ok(found) = &mut found {
-        found.sort();
-    }
-    found.map_err(failed)
+    let wanted = |name: &str| {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        let hidden = file.starts_with(['.', '_']);
+        !hidden && (first_special.is_none() || pattern.matches(name))
+    };
+    let mut found: Vec<(String, u64)> = listed.wait().map_err(failed)?;
+    found.retain(|(name, _)| wanted(name));
+    found.sort();
+    let located = found.into_iter();
+    Ok(located
+        .map(|(name, size)| (format!("{base}/{name}"), size))
+        .collect())
 }
 
-/// The bytes of an object from `start` on, as far as `len` when it was listed.
-pub(super) fn open(location: &str, start: u64, len: u64) -> Result<Box<dyn Read>, InputError> {
+/// Reads any part of an object, a window at a time: what Parquet needs, whose columns are read side
+/// by side.
+#[cfg(feature = "parquet")]
+pub(super) struct Windows {
+    store: Arc<dyn ObjectStore>,
+    runtime: &'static Runtime,
+    path: Path,
+    len: u64,
+    /// The numbers of the windows that were used last, with their bytes; the latest comes last.
+    kept: std::sync::Mutex<std::collections::VecDeque<(u64, Bytes)>>,
+}
+
+#[cfg(feature = "parquet")]
+impl Windows {
+    /// What one request asks for.
+    const BYTES: u64 = 1 << 20;
+    /// More columns than this, and windows are fetched again and again.
+    const KEPT_MAX: usize = 64;
+
+    pub(super) fn open(location: &str, len: u64) -> Result<Self, InputError> {
+        let (base, key) = split_url(location)?;
+        Ok(Self {
+            store: connect(&format!("{base}/"))?,
+            runtime: runtime(location)?,
+            path: parse(location, key)?,
+            len,
+            kept: std::sync::Mutex::default(),
+        })
+    }
+
+    pub(super) const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Some bytes at a place, at least one unless the object ends there.
+    pub(super) fn at(&self, start: u64) -> io::Result<Bytes> {
+        if start >= self.len {
+            return Ok(Bytes::new());
+        }
+        let number = start / Self::BYTES;
+        // Nothing can be half done in there: a panic elsewhere does no harm.
+        let mut kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let found = kept.iter().position(|(known, _)| *known == number);
+        let window = match found.and_then(|at| kept.remove(at)) {
+            Some((_, bytes)) => bytes,
+            None => self.fetch(number)?,
+        };
+        kept.push_back((number, window.clone()));
+        if kept.len() > Self::KEPT_MAX {
+            kept.pop_front();
+        }
+        let skip = usize::try_from(start - number * Self::BYTES).map_err(io::Error::other)?;
+        Ok(window.slice(skip..))
+    }
+
+    fn fetch(&self, number: u64) -> io::Result<Bytes> {
+        let start = number * Self::BYTES;
+        let range = start..self.len.min(start + Self::BYTES);
+        fetch(self.runtime, &self.store, &self.path, range)
+            .wait()
+            .map_err(io::Error::other)
+    }
+}
+
+/// The bytes of an object from `start` to `end`.
+pub(super) fn open(location: &str, start: u64, end: u64) -> Result<Box<dyn Read>, InputError> {
     let (base, key) = split_url(location)?;
     let mut object = Object {
         store: connect(&format!("{base}/"))?,
         runtime: runtime(location)?,
         path: parse(location, key)?,
-        rest: start..len.max(start),
+        rest: start..end.max(start),
         ahead: None,
         bytes: Bytes::new(),
     };
@@ -130,13 +203,74 @@ fn runtime(location: &str) -> Result<&'static Runtime, InputError> {
         .map_err(|error| InputError::io(location, io::Error::new(error.kind(), error.to_string())))
 }
 
+/// A request under way; given up when dropped.
+struct Pending<T> {
+    answer: Receiver<object_store::Result<T>>,
+    task: AbortHandle,
+}
+
+impl<T: Send + 'static> Pending<T> {
+    fn start(
+        runtime: &Runtime,
+        request: impl Future<Output = object_store::Result<T>> + Send + 'static,
+    ) -> Self {
+        let (sender, answer) = sync_channel(1);
+        let task = runtime.spawn(async move {
+            // Nobody waits any longer if the reader was dropped.
+            let _unread = sender.send(request.await);
+        });
+        Self {
+            answer,
+            task: task.abort_handle(),
+        }
+    }
+
+    fn wait(&self) -> object_store::Result<T> {
+        let answer = self.answer.recv();
+        answer.unwrap_or_else(|_| Err(failure("the request was cut short by a panic")))
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn failure(what: &'static str) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "objects",
+        source: what.into(),
+    }
+}
+
+/// Asks for a range of an object.
+fn fetch(
+    runtime: &Runtime,
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+    range: Range<u64>,
+) -> Pending<Bytes> {
+    let (store, path) = (Arc::clone(store), path.clone());
+    Pending::start(runtime, async move {
+        let len = range.end - range.start;
+        let bytes = store.get_range(&path, range).await?;
+        if bytes.len() as u64 == len {
+            return Ok(bytes);
+        }
+        Err(failure(
+            "the object is shorter than when the job was planned",
+        ))
+    })
+}
+
 struct Object {
     store: Arc<dyn ObjectStore>,
     runtime: &'static Runtime,
     path: Path,
     /// Not asked for yet.
     rest: Range<u64>,
-    ahead: Option<JoinHandle<object_store::Result<Bytes>>>,
+    ahead: Option<Pending<Bytes>>,
     bytes: Bytes,
 }
 
@@ -148,26 +282,7 @@ impl Object {
         }
         let range = self.rest.start..self.rest.end.min(self.rest.start + RANGE_BYTES);
         self.rest.start = range.end;
-        let (store, path) = (Arc::clone(&self.store), self.path.clone());
-        self.ahead = Some(self.runtime.spawn(async move {
-            let len = range.end - range.start;
-            let bytes = store.get_range(&path, range).await?;
-            if bytes.len() as u64 == len {
-                return Ok(bytes);
-            }
-            Err(object_store::Error::Generic {
-                store: "objects",
-                source: "the object is shorter than when the job was planned".into(),
-            })
-        }));
-    }
-}
-
-impl Drop for Object {
-    fn drop(&mut self) {
-        if let Some(ahead) = &self.ahead {
-            ahead.abort();
-        }
+        self.ahead = Some(fetch(self.runtime, &self.store, &self.path, range));
     }
 }
 
@@ -177,8 +292,7 @@ impl Read for Object {
             let Some(ahead) = self.ahead.take() else {
                 return Ok(0);
             };
-            let got = self.runtime.block_on(ahead).map_err(io::Error::other)?;
-            self.bytes = got.map_err(io::Error::other)?;
+            self.bytes = ahead.wait().map_err(io::Error::other)?;
             self.ask();
         }
         let count = self.bytes.len().min(into.len());

@@ -7,18 +7,41 @@ use crate::error::InputError;
 use crate::limits;
 use crate::split::{Compression, CsvOptions, Format, InputOptions, Split};
 
-/// A file or object and its length.
-struct Found {
-    input: u32,
-    location: String,
-    len: u64,
+/// A file or object that an input names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// Which of the inputs, counted from 0.
+    pub input: u32,
+    /// A path, or a URL of an object.
+    pub location: String,
+    /// Its bytes.
+    pub len: u64,
 }
 
-pub(crate) fn plan(inputs: &[String], options: &InputOptions) -> Result<Vec<Split>, InputError> {
+impl Found {
+    /// What its name says of it.
+    #[must_use]
+    pub fn guess(&self) -> (Format, Compression) {
+        guess(&self.location)
+    }
+}
+
+/// Finds the files and objects that `inputs` name, as [`crate::plan_splits`] does, without looking
+/// into them.
+///
+/// # Errors
+///
+/// When an input names nothing, or can't be looked at.
+pub fn find_inputs(inputs: &[String]) -> Result<Vec<Found>, InputError> {
     let mut found = Vec::new();
     for (input, location) in (0_u32..).zip(inputs) {
         find(input, location, &mut found)?;
     }
+    Ok(found)
+}
+
+pub(crate) fn plan(inputs: &[String], options: &InputOptions) -> Result<Vec<Split>, InputError> {
+    let found = find_inputs(inputs)?;
     let total: u64 = found.iter().map(|found| found.len).sum();
     let at_least = u64::try_from(options.splits_min).unwrap_or(u64::MAX).max(1);
     let split_bytes = options.split_bytes.min(total.div_ceil(at_least)).max(1);
@@ -234,13 +257,7 @@ fn cut(
 /// Neighbouring row groups, as many as make a split.
 #[cfg(feature = "parquet")]
 fn cut_parquet(found: &Found, split_bytes: u64, splits: &mut Vec<Split>) -> Result<(), InputError> {
-    if is_url(&found.location) {
-        return Err(InputError::Unsupported {
-            location: found.location.clone(),
-            reason: "Parquet is read from files only".to_owned(),
-        });
-    }
-    let groups = super::parquet::row_groups(&found.location)?;
+    let groups = super::parquet::row_groups(&found.location, found.len)?;
     let (mut start, mut bytes) = (0, 0);
     for (group, len) in (0_u64..).zip(&groups) {
         bytes += len;

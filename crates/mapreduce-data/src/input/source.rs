@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::ops::Range;
 
 use crate::error::InputError;
 use crate::input::plan::is_url;
@@ -17,11 +18,10 @@ pub(crate) fn open(split: &Split, start: u64) -> Result<Box<dyn Read>, InputErro
         return open_rows(split);
     }
     if is_url(location) {
-        let object = open_object(split, start)?;
+        let object = open_object(location, start, split.file_len)?;
         return unpack(split.compression, object).map_err(|error| InputError::io(location, error));
     }
-    let mut file = File::open(location).map_err(|error| InputError::io(location, error))?;
-    check_length(&file, split)?;
+    let mut file = open_file(location, split.file_len)?;
     if start > 0 {
         file.seek(SeekFrom::Start(start))
             .map_err(|error| InputError::io(location, error))?;
@@ -29,18 +29,32 @@ pub(crate) fn open(split: &Split, start: u64) -> Result<Box<dyn Read>, InputErro
     unpack(split.compression, Box::new(file)).map_err(|error| InputError::io(location, error))
 }
 
-/// A file that lost bytes since it was planned would give fewer records, and nobody would know.
-fn check_length(file: &File, split: &Split) -> Result<(), InputError> {
-    let failed = |error| InputError::io(&split.location, error);
+/// Opens a file that had `planned` bytes when the job was planned: one that lost bytes since would
+/// give fewer records, and nobody would know.
+pub(super) fn open_file(location: &str, planned: u64) -> Result<File, InputError> {
+    let failed = |error| InputError::io(location, error);
+    let file = File::open(location).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();
-    if len < split.file_len {
-        let text = format!(
-            "it has {len} bytes, and had {} when the job was planned",
-            split.file_len
-        );
+    if len < planned {
+        let text = format!("it has {len} bytes, and had {planned} when the job was planned");
         return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
     }
-    Ok(())
+    Ok(file)
+}
+
+/// The bytes of a file or object from `range.start` to `range.end`, as they are stored.
+///
+/// # Errors
+///
+/// When it can't be opened, or a file is shorter than that.
+pub fn open_range(location: &str, range: Range<u64>) -> Result<Box<dyn Read>, InputError> {
+    if is_url(location) {
+        return open_object(location, range.start, range.end);
+    }
+    let mut file = open_file(location, range.end)?;
+    let failed = |error| InputError::io(location, error);
+    file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+    Ok(Box::new(file.take(range.end.saturating_sub(range.start))))
 }
 
 #[cfg(feature = "parquet")]
@@ -54,13 +68,13 @@ fn open_rows(split: &Split) -> Result<Box<dyn Read>, InputError> {
 }
 
 #[cfg(feature = "objects")]
-fn open_object(split: &Split, start: u64) -> Result<Box<dyn Read>, InputError> {
-    super::objects::open(&split.location, start, split.file_len)
+fn open_object(location: &str, start: u64, end: u64) -> Result<Box<dyn Read>, InputError> {
+    super::objects::open(location, start, end)
 }
 
 #[cfg(not(feature = "objects"))]
-fn open_object(split: &Split, _: u64) -> Result<Box<dyn Read>, InputError> {
-    Err(no_objects(&split.location))
+fn open_object(location: &str, _: u64, _: u64) -> Result<Box<dyn Read>, InputError> {
+    Err(no_objects(location))
 }
 
 #[cfg(not(feature = "parquet"))]
@@ -81,7 +95,7 @@ pub(super) fn no_objects(location: &str) -> InputError {
     }
 }
 
-fn unpack(compression: Compression, packed: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
+pub(crate) fn unpack(compression: Compression, packed: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     let buffered = |packed| BufReader::with_capacity(PACKED_BYTES, packed);
     Ok(match compression {
         Compression::None => packed,

@@ -35,3 +35,14 @@ fn extents() {
 fn streaming() {
     mutated(&fuzz::streaming_samples(), 4_000, fuzz::streaming);
 }
+
+#[test]
+fn inputs() {
+    mutated(&fuzz::input_samples(), 2_000, fuzz::inputs);
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet() {
+    mutated(&fuzz::parquet_samples(), 2_000, fuzz::parquet);
+}

@@ -12,5 +12,7 @@ mod native;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "objects")]
+mod s3;
 mod streaming;
 mod world;
