@@ -52,13 +52,18 @@ impl Bench<'_> {
         self.args.parts.is_empty() || self.args.parts.contains(&part)
     }
 
-    /// A fresh directory for one run's output.
+    /// A place for one run's output, a file or a directory, where nothing is.
     pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
-        let dir = self.dir.join(name);
-        if dir.exists() {
-            fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        }
-        Ok(dir)
+        let output = self.dir.join(name);
+        let removed = if output.is_dir() {
+            fs::remove_dir_all(&output)
+        } else if output.exists() {
+            fs::remove_file(&output)
+        } else {
+            Ok(())
+        };
+        removed.with_context(|| output.display().to_string())?;
+        Ok(output)
     }
 }
 
