@@ -164,7 +164,8 @@ fn damage_never_panics() {
         let path = world.write("bad.parquet", bad);
         let _refused = NumberTable::inspect(&path, 0);
         let input = [path];
-        if plan_splits(&input, &InputOptions::default()).is_ok() {
+        // A job syncs its files, so not for every byte.
+        if at % 8 == 0 && plan_splits(&input, &InputOptions::default()).is_ok() {
             let _refused = world.try_run(&builtin("sort", &[]), &input);
         }
     }
