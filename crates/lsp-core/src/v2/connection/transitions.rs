@@ -4,7 +4,7 @@
 //! what it answers, says, sends and becomes is printed: the whole behaviour on a few pages.
 //! The other end is played by hand, so that it can also break the rules.
 
-use expect_test::expect;
+use expect_test::expect_file;
 
 use super::*;
 use crate::config::{Config, Protocol};
@@ -414,13 +414,9 @@ const INPUTS: [(&str, Input); 29] = [
     }),
 ];
 
-fn print(state: State) -> String {
-    print_all(|| Subject::in_state(state))
-}
-
-fn print_all(make: impl Fn() -> Subject) -> String {
+fn print(title: &str, make: impl Fn() -> Subject) -> String {
     let state = make().connection.state();
-    let mut page = format!("{state:?}\n");
+    let mut page = format!("{title}\n");
     for (name, input) in INPUTS {
         let mut subject = make();
         let answer = input(&mut subject);
@@ -447,310 +443,28 @@ fn print_all(make: impl Fn() -> Subject) -> String {
     page
 }
 
-// spec: LSP2-3.2 LSP2-3.7
-#[test]
-fn everything_that_can_happen_when_connecting() {
-    expect![[r#"
-        Connecting
-          Accept                     sends [ping]; says Connected; becomes Open
-          Accept, damaged            -
-          Retry                      sends Connect
-          the offer again            -
-          Reset                      -
-          Reset, forged              -
-          a sign of life             -
-          ping                       -
-          ack of all                 -
-          ack of what wasn't sent    -
-          stream, next in order      -
-          stream, early              -
-          stream, again              -
-          stream past the limit      -
-          stream, too long a message -
-          limit                      -
-          challenge                  -
-          response, not asked for    -
-          close                      -
-          close for a violation      -
-          no frame                   -
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        -
-          half a second              -
-          an epoch                   sends Connect
-          write                      error: connection is not open yet
-          read                       None
-          close by the application   (); says Closed; becomes Closed
-    "#]]
-    .assert_eq(&print(State::Connecting));
+/// A server's connection, with a message under way and one that can be read.
+fn served() -> Subject {
+    let mut subject = Subject::in_state(State::Accepting);
+    subject.receive(|buffer| put_message(buffer, 0));
+    subject.drain();
+    subject.connection.write(b"written").unwrap();
+    subject.drain();
+    subject
 }
 
-// spec: LSP2-3.3 LSP2-3.5
+/// After a change on purpose: `UPDATE_EXPECT=1 cargo test -p lsp-core --lib`, and read the
+/// difference.
+// spec: LSP2-3.2 LSP2-3.3 LSP2-3.5 LSP2-3.7 LSP2-4.1 LSP2-5.1 LSP2-5.4 LSP2-7.1 LSP2-7.2
+// spec: LSP2-7.3 LSP2-7.4 LSP2-7.6
 #[test]
-fn everything_that_can_happen_when_accepting() {
-    expect![[r#"
-        Accepting
-          Accept                     -
-          Accept, damaged            -
-          Retry                      -
-          the offer again            sends Accept
-          Reset                      -
-          Reset, forged              -
-          a sign of life             says Connected; becomes Open
-          ping                       sends [ack 0..1]; says Connected; becomes Open
-          ack of all                 sends [close 1]; says Connected; says Lost; becomes Lost; because Violation
-          ack of what wasn't sent    sends [close 1]; says Connected; says Lost; becomes Lost; because Violation
-          stream, next in order      sends [ack 0..1]; says Connected; becomes Open
-          stream, early              sends [ack 0..1]; says Connected; becomes Open
-          stream, again              sends [ack 0..1]; says Connected; says Readable; becomes Open
-          stream past the limit      sends [close 1]; says Connected; says Lost; becomes Lost; because Violation
-          stream, too long a message sends [ack 0..1]; says Connected; becomes Open
-          limit                      sends [ack 0..1]; says Connected; becomes Open
-          challenge                  sends [response 5]; sends [ack 0..1]; says Connected; becomes Open
-          response, not asked for    says Connected; becomes Open
-          close                      sends [ack 0..1]; says Connected; says Lost; becomes Lost; because PeerClosed
-          close for a violation      sends [ack 0..1, close 1]; says Connected; says Lost; becomes Lost; because Violation
-          no frame                   sends [close 1]; says Connected; says Lost; becomes Lost; because Violation
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        -
-          half a second              -
-          an epoch                   -
-          write                      error: connection is not open yet
-          read                       None
-          close by the application   (); becomes Closed
-    "#]].assert_eq(&print(State::Accepting));
-}
-
-// spec: LSP2-4.1 LSP2-5.1 LSP2-5.4 LSP2-7.3
-#[test]
-fn everything_that_can_happen_when_open() {
-    expect![[r#"
-        Open
-          Accept                     -
-          Accept, damaged            -
-          Retry                      -
-          the offer again            -
-          Reset                      says Lost; becomes Lost; because Reset
-          Reset, forged              -
-          a sign of life             -
-          ping                       sends [ack 0..2]
-          ack of all                 -
-          ack of what wasn't sent    sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          stream, next in order      sends [ack 0..2]
-          stream, early              sends [ack 0..2]
-          stream, again              sends [ack 0..2]
-          stream past the limit      sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          stream, too long a message sends [ack 0..2]
-          limit                      sends [ack 0..2]
-          challenge                  sends [response 5]; sends [ack 0..2]
-          response, not asked for    -
-          close                      sends [ack 0..2]; says Lost; becomes Lost; because PeerClosed
-          close for a violation      sends [ack 0..2, close 1]; says Lost; becomes Lost; because Violation
-          no frame                   sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        -
-          half a second              sends [stream 0+8]
-          an epoch                   sends [stream 0+8]
-          write                      (); sends [stream 0+13]
-          read                       Some(b"data")
-          close by the application   (); becomes Draining
-    "#]].assert_eq(&print(State::Open));
-}
-
-/// As a server knows it; what differs is that a client may move.
-// spec: LSP2-3.3 LSP2-7.3
-#[test]
-fn everything_that_can_happen_to_a_server_when_open() {
-    let page = print_all(|| {
-        let mut subject = Subject::in_state(State::Accepting);
-        subject.receive(|buffer| put_message(buffer, 0));
-        subject.drain();
-        subject.connection.write(b"written").unwrap();
-        subject.drain();
-        subject
-    });
-    expect![[r#"
-        Open
-          Accept                     -
-          Accept, damaged            -
-          Retry                      -
-          the offer again            -
-          Reset                      -
-          Reset, forged              -
-          a sign of life             -
-          ping                       sends [ack 0..2]
-          ack of all                 -
-          ack of what wasn't sent    sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          stream, next in order      sends [ack 0..2]
-          stream, early              sends [ack 0..2]
-          stream, again              sends [ack 0..2]
-          stream past the limit      sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          stream, too long a message sends [ack 0..2]
-          limit                      sends [ack 0..2]
-          challenge                  sends [response 5]; sends [ack 0..2]
-          response, not asked for    -
-          close                      sends [ack 0..2]; says Lost; becomes Lost; because PeerClosed
-          close for a violation      sends [ack 0..2, close 1]; says Lost; becomes Lost; because Violation
-          no frame                   sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        sends elsewhere [challenge]; sends [ack 0..2]
-          half a second              -
-          an epoch                   sends [stream 0+8]
-          write                      (); sends [stream 0+13]
-          read                       Some(b"data")
-          close by the application   (); becomes Draining
-    "#]].assert_eq(&page);
-}
-
-// spec: LSP2-7.1
-#[test]
-fn everything_that_can_happen_when_draining() {
-    expect![[r#"
-        Draining
-          Accept                     -
-          Accept, damaged            -
-          Retry                      -
-          the offer again            -
-          Reset                      says Lost; becomes Lost; because Reset
-          Reset, forged              -
-          a sign of life             -
-          ping                       sends [ack 0..2]
-          ack of all                 sends [close 0]; becomes Closing
-          ack of what wasn't sent    sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          stream, next in order      sends [ack 0..2]
-          stream, early              sends [ack 0..2]
-          stream, again              sends [ack 0..2]
-          stream past the limit      sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          stream, too long a message sends [ack 0..2]
-          limit                      sends [ack 0..2]
-          challenge                  sends [response 5]; sends [ack 0..2]
-          response, not asked for    -
-          close                      sends [ack 0..2]; says Lost; becomes Lost; because PeerClosed
-          close for a violation      sends [ack 0..2, close 1]; says Lost; becomes Lost; because Violation
-          no frame                   sends [ack 0..1, close 1]; says Lost; becomes Lost; because Violation
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        -
-          half a second              sends [stream 0+8]
-          an epoch                   sends [stream 0+8]
-          write                      error: connection is closed
-          read                       error: connection is closed
-          close by the application   error: connection is closed
-    "#]].assert_eq(&print(State::Draining));
-}
-
-// spec: LSP2-7.2
-#[test]
-fn everything_that_can_happen_when_closing() {
-    expect![[r#"
-        Closing
-          Accept                     -
-          Accept, damaged            -
-          Retry                      -
-          the offer again            -
-          Reset                      says Closed; becomes Closed; because Reset
-          Reset, forged              -
-          a sign of life             -
-          ping                       sends [ack 0..3]
-          ack of all                 says Closed; becomes Closed
-          ack of what wasn't sent    sends [ack 0..2, close 1]; says Closed; becomes Closed; because Violation
-          stream, next in order      sends [ack 0..3]
-          stream, early              sends [ack 0..3]
-          stream, again              sends [ack 0..3]
-          stream past the limit      sends [ack 0..2, close 1]; says Closed; becomes Closed; because Violation
-          stream, too long a message sends [ack 0..3]
-          limit                      sends [ack 0..3]
-          challenge                  sends [response 5]; sends [ack 0..3]
-          response, not asked for    -
-          close                      sends [ack 0..3]; says Closed; becomes Closed; because PeerClosed
-          close for a violation      sends [ack 0..3, close 1]; says Closed; becomes Closed; because Violation
-          no frame                   sends [ack 0..2, close 1]; says Closed; becomes Closed; because Violation
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        -
-          half a second              sends [close 0]
-          an epoch                   sends [close 0]
-          write                      error: connection is closed
-          read                       error: connection is closed
-          close by the application   error: connection is closed
-    "#]].assert_eq(&print(State::Closing));
-}
-
-// spec: LSP2-7.6
-#[test]
-fn everything_that_can_happen_when_closed() {
-    expect![[r#"
-        Closed
-          Accept                     -
-          Accept, damaged            -
-          Retry                      -
-          the offer again            -
-          Reset                      -
-          Reset, forged              -
-          a sign of life             -
-          ping                       -
-          ack of all                 -
-          ack of what wasn't sent    -
-          stream, next in order      -
-          stream, early              -
-          stream, again              -
-          stream past the limit      -
-          stream, too long a message -
-          limit                      -
-          challenge                  -
-          response, not asked for    -
-          close                      -
-          close for a violation      -
-          no frame                   -
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        -
-          half a second              -
-          an epoch                   -
-          write                      error: connection is closed
-          read                       error: connection is closed
-          close by the application   error: connection is closed
-    "#]]
-    .assert_eq(&print(State::Closed));
-}
-
-// spec: LSP2-7.6
-#[test]
-fn everything_that_can_happen_when_lost() {
-    expect![[r#"
-        Lost
-          Accept                     -
-          Accept, damaged            -
-          Retry                      -
-          the offer again            -
-          Reset                      -
-          Reset, forged              -
-          a sign of life             -
-          ping                       -
-          ack of all                 -
-          ack of what wasn't sent    -
-          stream, next in order      -
-          stream, early              -
-          stream, again              -
-          stream past the limit      -
-          stream, too long a message -
-          limit                      -
-          challenge                  -
-          response, not asked for    -
-          close                      -
-          close for a violation      -
-          no frame                   -
-          another key                -
-          the latest packet again    -
-          ping from elsewhere        -
-          half a second              -
-          an epoch                   -
-          write                      error: connection was lost
-          read                       Some(b"data")
-          close by the application   error: connection is closed
-    "#]]
-    .assert_eq(&print(State::Lost));
+fn everything_that_can_happen_in_every_state() {
+    let mut pages = Vec::new();
+    for state in State::ALL {
+        pages.push(print(&format!("{state:?}"), || Subject::in_state(state)));
+        if state == State::Open {
+            pages.push(print("Open, a server's", served));
+        }
+    }
+    expect_file!["transitions.txt"].assert_eq(&pages.join("\n"));
 }
