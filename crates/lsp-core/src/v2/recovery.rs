@@ -17,9 +17,12 @@ use crate::rtt::RttEstimator;
 use crate::send_window::{Sent, Stamp};
 use crate::v2::frame::Ack;
 
-/// How far ahead of its pace the sender may be, and how much of what it missed it may
-/// make up for: timers of operating systems are that coarse.
+/// How far ahead of its pace the sender may be: timers of operating systems are that coarse.
 const BURST: Duration = Duration::from_millis(1);
+/// How much of what it missed it may make up for, at least what passes in [`BURST`]: ten
+/// datagrams, as many as anybody may begin with (RFC 9002, section 7.7). A busy machine wakes
+/// a sender later than timers alone explain, and what isn't made up for is lost for good.
+const ARREARS_BYTES: u64 = 15_000;
 /// How late answers may be without the model taking it for a queue: what both ends' timers
 /// and batches add.
 const SLACK: Duration = Duration::from_millis(2);
@@ -171,9 +174,13 @@ impl Recovery {
         self.credits = self.credits.saturating_sub(1);
         self.slots.push_back(Slot::Flying(flight));
         if let Some(rate) = self.model.pacing_rate(self.rtt.smoothed()) {
-            let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
-            let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-            self.paced_until = self.paced_until.max(before(now, BURST)).after(span);
+            let span = |bytes: u64| {
+                let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
+                Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+            };
+            let arrears = span(ARREARS_BYTES).max(BURST);
+            let from = self.paced_until.max(before(now, arrears));
+            self.paced_until = from.after(span(bytes));
         }
     }
 
@@ -526,6 +533,46 @@ mod tests {
         assert_eq!((recovery.probes(), recovery.credits), (1, 1));
         assert_eq!(recovery.poll_timeout(), None, "nothing flies");
         recovery.check_invariants();
+    }
+
+    /// Woken late, a sender makes up for ten datagrams and no more.
+    // spec: LSP2-10.3
+    #[test]
+    fn a_late_sender_catches_up_within_bounds() {
+        let mut now = Instant::EPOCH.after(Duration::from_secs(1));
+        let mut recovery = Recovery::new(now, ROUND, Duration::from_secs(1));
+        let packet = |recovery: &mut Recovery, now| {
+            let mut flight = Flight::new(now);
+            flight.bytes = 1_500;
+            recovery.on_sent(now, flight);
+        };
+        // Learns a rate: a packet a millisecond.
+        let mut sent = 0;
+        while sent < 200 {
+            packet(&mut recovery, now);
+            sent += 1;
+            now = now.after(Duration::from_millis(1));
+            if sent > 40 {
+                acknowledge(&mut recovery, now, sent - 41);
+            }
+        }
+        let rate = recovery.model.pacing_rate(ROUND).unwrap();
+        let mut burst_after = |idle: Duration| {
+            now = now.after(idle);
+            let mut burst = 0_u128;
+            while recovery.paced_until <= now.after(BURST) {
+                packet(&mut recovery, now);
+                burst += 1;
+            }
+            burst
+        };
+        burst_after(Duration::ZERO);
+        let span = Duration::from_nanos(1_500 * 1_000_000_000 / rate);
+        let on_time = burst_after(span);
+        assert_eq!(on_time, 1, "at {rate} bytes a second");
+        let ahead = 1 + BURST.as_nanos() / span.as_nanos();
+        let late = burst_after(span * 1_000);
+        assert!(late >= 10 && late <= 11 + ahead, "{late} at once");
     }
 
     /// The first message after a handshake leaves behind a ping, and must not wait for it.
