@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lsp::{Client, Config, Server};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use crate::{Transport, over_lsp};
@@ -38,6 +39,7 @@ pub(crate) async fn connect(
     transport: Transport,
     connections: usize,
 ) -> Result<()> {
+    allow_sockets()?;
     let mut clients = Vec::with_capacity(connections);
     let mut asking = JoinSet::new();
     for _ in 0..connections {
@@ -57,4 +59,14 @@ pub(crate) async fn connect(
     println!("ready {}", clients.len());
     std::future::pending::<()>().await;
     Ok(())
+}
+
+/// Each client has a socket, and systems allow few open files unless they are asked.
+fn allow_sockets() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
 }
