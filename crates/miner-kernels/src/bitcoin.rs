@@ -11,6 +11,7 @@ use core::str::FromStr;
 
 use thiserror::Error;
 
+use crate::cmu::Best;
 use crate::kernel::Kernel;
 use crate::sha256::{Block, INITIAL, State, absorb, block, compress, to_bytes};
 use crate::simd;
@@ -112,6 +113,39 @@ impl Header {
             last,
         )
     }
+
+    /// The smallest hash over a range of nonces, both ends included, as far as its first 64
+    /// bits tell (see [`BlockHash::top`]), and the smallest nonce that has it. `None` for an
+    /// empty range.
+    #[must_use]
+    pub fn minimum(&self, kernel: Kernel, nonces: RangeInclusive<u32>) -> Option<Best> {
+        let (mut first, last) = nonces.into_inner();
+        let mut grind = Grind::new(*self, Target([0xff; 32]));
+        let mut best = None;
+        // Each success is a new target. Of a million nonces about fourteen are the best so far.
+        while let Some(nonce) = simd::grind(kernel.instructions(), &grind, first, last) {
+            let hash = grind.hash(nonce).top();
+            best = Some(Best {
+                hash,
+                nonce: nonce.into(),
+            });
+            let (Some(below), Some(next)) = (hash.checked_sub(1), nonce.checked_add(1)) else {
+                break;
+            };
+            grind.aim(Target::below_top(below));
+            first = next;
+        }
+        best
+    }
+}
+
+impl BlockHash {
+    /// The most significant 64 bits, with which hashes are compared in a pool.
+    #[must_use]
+    pub const fn top(self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 impl FromStr for Header {
@@ -187,6 +221,13 @@ impl Target {
         Ok(Self(target))
     }
 
+    /// The largest number with these most significant 64 bits.
+    fn below_top(top: u64) -> Self {
+        let mut target = [0xff; 32];
+        target[..8].copy_from_slice(&top.to_be_bytes());
+        Self(target)
+    }
+
     /// Whether a hash is at most the target.
     #[must_use]
     pub fn is_met_by(&self, hash: BlockHash) -> bool {
@@ -233,13 +274,21 @@ impl Grind {
         bytes[..rest.len()].copy_from_slice(rest);
         bytes[rest.len()] = 0x80;
         bytes[56..].copy_from_slice(&(8 * HEADER_BYTES as u64).to_be_bytes());
-        let [a, b, c, d, ..] = target.0;
-        Self {
+        let mut grind = Self {
             state,
             block: block(&bytes),
-            limit: u32::from_be_bytes([a, b, c, d]),
+            limit: 0,
             target,
-        }
+        };
+        grind.aim(target);
+        grind
+    }
+
+    /// Changes the target.
+    const fn aim(&mut self, target: Target) {
+        let [a, b, c, d, ..] = target.0;
+        self.limit = u32::from_be_bytes([a, b, c, d]);
+        self.target = target;
     }
 
     /// The block that hashes a digest, with zeros for the digest.

@@ -68,6 +68,16 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The block after the first if it is the same for all nonces.
+    pub(crate) fn settled_tail(&self) -> Option<Block> {
+        self.tail.filter(|_| self.word < 15)
+    }
+
+    /// The block after the first if the suffix can reach into it.
+    pub(crate) fn spill(&self) -> Option<Block> {
+        self.tail.filter(|_| self.word == 15)
+    }
+
     /// The better of `best` and what was found at a suffix, if that belongs to the run.
     pub(crate) fn better(
         &self,

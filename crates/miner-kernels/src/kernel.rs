@@ -16,9 +16,10 @@ use crate::simd::Instructions;
 pub struct Kernel(Instructions);
 
 /// What is searched for: the kernels differ in how well they do each.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Problem {
     /// The smallest hash of a message and a nonce.
+    #[default]
     Cmu,
     /// A header whose double hash meets a target.
     Bitcoin,

@@ -129,8 +129,8 @@ pub(crate) fn first_rounds(state: State, block: &Block, count: usize) -> State {
     keyed.fold(state, |v, (word, k)| round(v, word.wrapping_add(k)))
 }
 
-/// The chaining value after one more block.
-pub(crate) fn compress(state: State, block: &Block) -> State {
+/// The words of all rounds, each plus the round's constant.
+pub(crate) fn keyed_schedule(block: &Block) -> [u32; 64] {
     let mut w = [0; 64];
     w[..16].copy_from_slice(block);
     for t in 16..64 {
@@ -139,10 +139,12 @@ pub(crate) fn compress(state: State, block: &Block) -> State {
             .wrapping_add(small_sigma0(w[t - 15]))
             .wrapping_add(w[t - 16]);
     }
-    let mut v = state;
-    for (word, k) in w.into_iter().zip(K) {
-        v = round(v, word.wrapping_add(k));
-    }
+    core::array::from_fn(|t| w[t].wrapping_add(K[t]))
+}
+
+/// The chaining value after one more block.
+pub(crate) fn compress(state: State, block: &Block) -> State {
+    let v = keyed_schedule(block).into_iter().fold(state, round);
     core::array::from_fn(|at| v[at].wrapping_add(state[at]))
 }
 

@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use crate::bitcoin::Grind;
 use crate::cmu::{Best, Run};
 use crate::plan::{Plan, is_uniform};
-use crate::sha256::{INITIAL, K};
+use crate::sha256::{INITIAL, K, keyed_schedule};
 use crate::suffix::RUN;
 
 type V = __m256i;
@@ -123,5 +123,6 @@ fn store(x: V) -> [u32; LANES] {
 
 lanes_kernel! {
     #[target_feature(enable = "avx2")]
-    lanes = 8
+    lanes = 8,
+    words = [0..=3 => 0..=4, 4..=7 => 4..=8, 8..=11 => 8..=12, _ => 12..=15]
 }

@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 use crate::bitcoin::Grind;
 use crate::cmu::{Best, Run};
 use crate::plan::{Plan, is_uniform};
-use crate::sha256::{INITIAL, K};
+use crate::sha256::{INITIAL, K, keyed_schedule};
 use crate::suffix::RUN;
 
 type V = __m512i;
@@ -111,5 +111,23 @@ fn store(x: V) -> [u32; LANES] {
 
 lanes_kernel! {
     #[target_feature(enable = "avx512f,avx512bw")]
-    lanes = 16
+    lanes = 16,
+    words = [
+        0 => 0..=1,
+        1 => 1..=2,
+        2 => 2..=3,
+        3 => 3..=4,
+        4 => 4..=5,
+        5 => 5..=6,
+        6 => 6..=7,
+        7 => 7..=8,
+        8 => 8..=9,
+        9 => 9..=10,
+        10 => 10..=11,
+        11 => 11..=12,
+        12 => 12..=13,
+        13 => 13..=14,
+        14 => 14..=15,
+        _ => 15..=15,
+    ]
 }

@@ -6,7 +6,7 @@
 use crate::bitcoin::Grind;
 use crate::cmu::{Best, Run};
 use crate::plan::{Plan, is_uniform};
-use crate::sha256::{INITIAL, K, small_sigma0, small_sigma1};
+use crate::sha256::{INITIAL, K, keyed_schedule, small_sigma0, small_sigma1};
 use crate::suffix::RUN;
 
 type V = u32;
@@ -57,5 +57,6 @@ const fn store(x: V) -> [u32; LANES] {
 }
 
 lanes_kernel! {
-    lanes = 1
+    lanes = 1,
+    words = [0..=3 => 0..=4, 4..=7 => 4..=8, 8..=11 => 8..=12, _ => 12..=15]
 }

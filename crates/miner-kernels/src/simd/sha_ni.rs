@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use crate::bitcoin::Grind;
 use crate::cmu::{Best, Run};
 use crate::plan::Plan;
-use crate::sha256::{Block, INITIAL, K, State};
+use crate::sha256::{INITIAL, K, State, keyed_schedule};
 
 /// How many nonces are interleaved.
 const STREAMS: usize = 4;
@@ -52,9 +52,9 @@ fn halves([a, b, c, d, e, f, g, h]: State) -> Halves {
 
 #[target_feature(enable = "sha,avx")]
 #[inline]
-fn quads(block: &Block) -> [__m128i; 4] {
-    let mut quads = [_mm_setzero_si128(); 4];
-    for (quad, words) in quads.iter_mut().zip(block.as_chunks::<4>().0) {
+fn quads<const WORDS: usize, const QUADS: usize>(words: &[u32; WORDS]) -> [__m128i; QUADS] {
+    let mut quads = [_mm_setzero_si128(); QUADS];
+    for (quad, words) in quads.iter_mut().zip(words.as_chunks::<4>().0) {
         *quad = vector(*words);
     }
     quads
@@ -90,6 +90,22 @@ fn rounds<const FIRST: usize>(mut v: Halfs, mut w: Words) -> Halfs {
         };
     }
     sixteen!(group);
+    v
+}
+
+/// Runs all rounds of a block that is the same for all nonces.
+#[target_feature(enable = "sha,avx")]
+#[inline]
+fn settled_rounds(mut v: Halfs, keyed: &[__m128i; 16]) -> Halfs {
+    for low in keyed {
+        let high = _mm_shuffle_epi32::<0x0e>(*low);
+        for stream in &mut v {
+            let Halves { abef, cdgh } = *stream;
+            let cdgh = _mm_sha256rnds2_epu32(cdgh, abef, *low);
+            let abef = _mm_sha256rnds2_epu32(abef, cdgh, high);
+            *stream = Halves { abef, cdgh };
+        }
+    }
     v
 }
 
@@ -145,7 +161,10 @@ fn minimum_from<const FIRST: usize, const QUADS: usize>(
     let words = quads(&run.block);
     let here = placement(run.word, 4 * FIRST);
     let spill = placement(run.word, 4 * FIRST + 4);
-    let tail = run.tail.map(|block| quads(&block));
+    let spill_block = run.spill().map(|block| quads(&block));
+    let tail = run
+        .settled_tail()
+        .map(|block| quads(&keyed_schedule(&block)));
     let mut limit = Best::limit(best);
     let mut at = run.first;
     while at <= run.last {
@@ -162,8 +181,10 @@ fn minimum_from<const FIRST: usize, const QUADS: usize>(
             }
         }
         let mut hash = add(rounds::<FIRST>(early, w), &state);
-        if let Some(tail) = tail {
-            let mut w = [tail; STREAMS];
+        if let Some(tail) = &tail {
+            hash = add(settled_rounds(hash, tail), &hash);
+        } else if let Some(block) = spill_block {
+            let mut w = [block; STREAMS];
             if FIRST + 1 == QUADS {
                 for (w, spilled) in w.iter_mut().zip(spilled) {
                     w[0] = _mm_or_si128(w[0], spilled);
