@@ -18,6 +18,9 @@ use crate::address;
 use crate::error::Hint;
 use crate::serve::Signals;
 
+/// How long a client with a key tries to reach the server again, unless it says so.
+const RECONNECT: Duration = Duration::from_mins(1);
+
 /// Arguments of `kontiki miner`.
 #[derive(Args, Debug)]
 pub(crate) struct MinerArgs {
@@ -115,7 +118,7 @@ struct ClientArgs {
     #[arg(long, value_name = "NAME")]
     job_key: Option<String>,
     /// With --job-key: try to reach the server again for so many seconds
-    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = RECONNECT.as_secs_f64(), value_name = "SECONDS")]
     reconnect: f64,
     #[command(flatten)]
     lsp: LspArgs,
@@ -204,6 +207,7 @@ async fn client(args: ClientArgs) -> Result<ExitCode> {
     let job = Job {
         server: resolve(&args.server)?,
         lsp: args.lsp.config(),
+        problem: Problem::Cmu,
         message: args.message,
         lower: 0,
         upper: args.max_nonce,

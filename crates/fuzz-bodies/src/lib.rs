@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 25] = [
     Target {
         name: "wal_recover",
         run: wal::fuzz_recover,
@@ -138,6 +138,21 @@ pub const TARGETS: [Target; 22] = [
         name: "peer_frames",
         run: kv::fuzz_frames,
         samples: kv::fuzz_frames_samples,
+    },
+    Target {
+        name: "miner_codec",
+        run: miner_core::fuzz::codec,
+        samples: miner_core::fuzz::codec_samples,
+    },
+    Target {
+        name: "miner_header",
+        run: miner_core::fuzz::header,
+        samples: miner_core::fuzz::header_samples,
+    },
+    Target {
+        name: "miner_pool",
+        run: miner_core::fuzz::pool,
+        samples: miner_core::fuzz::pool_samples,
     },
 ];
 

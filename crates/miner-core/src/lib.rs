@@ -1,6 +1,7 @@
 //! The miner pool as a state machine: jobs of clients, cut into ranges for workers.
 //!
-//! A client asks for the smallest hash over a range of nonces. The [`Pool`] cuts the range
+//! A client asks for the smallest hash over a range of nonces, of a message or of a Bitcoin header;
+//! the search for a header's ends as soon as one meets the target. The [`Pool`] cuts the range
 //! into pieces that suit each worker's speed, keeps every worker busy across the distance,
 //! lets small jobs overtake large ones, hands the ranges of lost and late workers to others,
 //! and believes nobody: what a worker claims is hashed again before it counts.
@@ -10,7 +11,7 @@
 //! [`Pool::poll_action`], and [`Pool::poll_timeout`] says when to call back.
 //!
 //! ```
-//! use miner_core::{Action, Claim, ClientId, Config, Pool, Submission, WorkerId};
+//! use miner_core::{Action, Claim, ClientId, Config, Pool, Submission, Takes, WorkerId};
 //! use miner_kernels::{Kernel, Message};
 //! use stdx::Instant;
 //!
@@ -18,7 +19,7 @@
 //! let mut pool = Pool::new(Config::default(), 1);
 //! let job = Submission { message: "msg".into(), lower: 0, upper: 2, ..Submission::default() };
 //! pool.submit(now, ClientId::new(7), job)?;
-//! pool.on_worker_joined(now, WorkerId::new(1), None)?;
+//! pool.on_worker_joined(now, WorkerId::new(1), None, Takes::Messages)?;
 //! while let Some(action) = pool.poll_action() {
 //!     match action {
 //!         Action::Assign { worker, range, message, nonces, .. } => {
@@ -28,9 +29,9 @@
 //!             let claim = Claim { range: Some(range), best, minima: Vec::new() };
 //!             pool.on_result(now, worker, &claim);
 //!         }
-//!         Action::Check { check, message, nonces } => {
+//!         Action::Check { check, puzzle, nonces } => {
 //!             let all = nonces.first()..=nonces.last();
-//!             let best = message.minimum(Kernel::PORTABLE, all);
+//!             let best = puzzle.minimum(Kernel::PORTABLE, all);
 //!             pool.on_checked(now, check, best.expect("no range is empty"));
 //!         }
 //!         Action::Answer { client, best } => {
@@ -61,7 +62,12 @@
 //! is stated openly: a worker that cheats rarely is caught with the probability of being
 //! sampled while cheating, and a job that was answered before that stays answered.
 //!
+//! A nonce that meets a header's target needs no such trust: one hash proves it.
+//!
 //! # Trade-offs
+//!
+//! Speeds are counted in hashes of messages; a header's nonce counts as two, which is what
+//! it costs with every kernel, within a tenth.
 //!
 //! What a worker works on is not taken back when a smaller job arrives, only what waits behind
 //! it; a small job so waits for up to [`Config::range_span`]. The order of jobs is recomputed
@@ -82,14 +88,16 @@ mod nonces;
 mod planted;
 mod pool;
 mod record;
+mod submission;
 
 pub use config::{Config, ConfigError};
-pub use message::{DecodeError, Message, Progress, RequestExtension};
+pub use message::{DecodeError, Message, Progress, RequestExtension, Takes};
 pub use nonces::{NonceSet, Nonces, Reversed};
 #[cfg(feature = "planted")]
 pub use planted::PlantedBug;
 pub use pool::{
     Action, CheckId, Claim, ClientId, Counters, DropReason, JobId, Pool, PoolFull, RangeId,
-    Submission, SubmitError, WorkerId, WorkerStatus,
+    WorkerId, WorkerStatus,
 };
 pub use record::{JobRecord, RecordError};
+pub use submission::{Submission, SubmitError};

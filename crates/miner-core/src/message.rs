@@ -4,16 +4,18 @@
 //! `Upper`, `Hash` and `Nonce`, all of them always. What ours add is in one more key, `Ext`,
 //! which an original end skips, as its decoder skips every unknown key:
 //!
-//! * A worker of ours joins with `Ext: {Version, Speed}`. Only then do its requests carry
-//!   `Ext: {Version, Range}`, which it repeats in the result together with the minima of
-//!   sixteen pieces, and only it is sent `Type` 4, which takes a range back.
-//! * A client of ours asks with `Ext: {Version, Key, Progress}`. Only then is it sent
+//! * A worker of ours joins with `Ext: {Version, Speed, Headers}`. Only then do its requests
+//!   carry `Ext: {Version, Range, Header}`, of which it repeats `Range` in the result together
+//!   with the minima of sixteen pieces, and only it is sent `Type` 4, which takes a range back.
+//! * A client of ours asks with `Ext: {Version, Key, Progress, Header}`. Only then is it sent
 //!   `Type` 3, the progress of its job.
+//! * `Header` says that `Data` is a Bitcoin header, as 160 hexadecimal digits, and not text to be
+//!   hashed. Only workers that said `Headers` are asked for one.
 //!
 //! An original server ignores `Ext` in a join or a request and answers without it, which
 //! tells our ends to do without too.
 
-use miner_kernels::Best;
+use miner_kernels::{Best, Problem};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -29,6 +31,8 @@ pub enum Message {
     Join {
         /// Nonces per second as the worker measured it; `None` from an original worker.
         speed: Option<f64>,
+        /// What it can be asked for.
+        takes: Takes,
     },
     /// Client to server, or server to worker: search this range.
     Request {
@@ -74,12 +78,34 @@ pub enum RequestExtension {
         key: Option<String>,
         /// Whether it wants to be told of progress.
         progress: Progress,
+        /// What the data is.
+        problem: Problem,
     },
     /// To a worker.
     Worker {
         /// The range's id.
         range: u64,
+        /// What the data is.
+        problem: Problem,
     },
+}
+
+/// What a worker can be asked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Takes {
+    /// Messages, as in the original course.
+    #[default]
+    Messages,
+    /// Bitcoin headers as well.
+    Headers,
+}
+
+impl Takes {
+    /// Whether it can be asked for this.
+    #[must_use]
+    pub const fn includes(self, problem: Problem) -> bool {
+        matches!((self, problem), (Self::Headers, _) | (_, Problem::Cmu))
+    }
 }
 
 /// Whether a client wants to be told of its job's progress.
@@ -143,6 +169,20 @@ struct Ext {
     key: Option<String>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     progress: bool,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    headers: bool,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    header: bool,
+}
+
+impl Ext {
+    const fn problem(&self) -> Problem {
+        if self.header {
+            Problem::Bitcoin
+        } else {
+            Problem::Cmu
+        }
+    }
 }
 
 impl Message {
@@ -163,9 +203,15 @@ impl Message {
         // Another version of the extension is as good as none.
         let ext = wire.ext.filter(|ext| ext.version == VERSION);
         match wire.r#type {
-            0 => Ok(Self::Join {
-                speed: ext.and_then(|ext| ext.speed),
-            }),
+            0 => {
+                let (speed, headers) = ext.map_or((None, false), |ext| (ext.speed, ext.headers));
+                // Headers are only for who knows ids.
+                let takes = match speed {
+                    Some(_) if headers => Takes::Headers,
+                    _ => Takes::Messages,
+                };
+                Ok(Self::Join { speed, takes })
+            }
             1 if wire.data.len() > MESSAGE_BYTES_MAX => Err(DecodeError::Data(wire.data.len())),
             1 => Ok(Self::Request {
                 data: wire.data,
@@ -209,9 +255,10 @@ impl Message {
             ..Ext::default()
         };
         match self {
-            Self::Join { speed } => Wire {
+            Self::Join { speed, takes } => Wire {
                 ext: speed.filter(|speed| speed.is_finite()).map(|speed| Ext {
                     speed: Some(speed),
+                    headers: *takes == Takes::Headers,
                     ..ext
                 }),
                 ..Wire::default()
@@ -228,13 +275,19 @@ impl Message {
                 upper: *upper,
                 ext: match extension {
                     RequestExtension::None => None,
-                    RequestExtension::Client { key, progress } => Some(Ext {
+                    RequestExtension::Client {
+                        key,
+                        progress,
+                        problem,
+                    } => Some(Ext {
                         key: key.clone(),
                         progress: *progress == Progress::Wanted,
+                        header: *problem == Problem::Bitcoin,
                         ..ext
                     }),
-                    RequestExtension::Worker { range } => Some(Ext {
+                    RequestExtension::Worker { range, problem } => Some(Ext {
                         range: Some(*range),
+                        header: *problem == Problem::Bitcoin,
                         ..ext
                     }),
                 },
@@ -270,8 +323,9 @@ impl Message {
 }
 
 fn request_extension(ext: Ext) -> Result<RequestExtension, DecodeError> {
+    let problem = ext.problem();
     if let Some(range) = ext.range {
-        return Ok(RequestExtension::Worker { range });
+        return Ok(RequestExtension::Worker { range, problem });
     }
     if ext
         .key
@@ -288,6 +342,7 @@ fn request_extension(ext: Ext) -> Result<RequestExtension, DecodeError> {
     Ok(RequestExtension::Client {
         key: ext.key,
         progress,
+        problem,
     })
 }
 

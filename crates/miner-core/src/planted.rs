@@ -17,6 +17,10 @@ pub enum PlantedBug {
     LiarKeepsCredit,
     /// The ranges of a lost worker are not given to others.
     LostRangesForgotten,
+    /// A header is given to a worker that knows messages only.
+    HeadersToAll,
+    /// The first result for a header is its answer, whether it meets the target or not.
+    UnsolvedAnswered,
     /// A restart takes what was under way for done.
     OutstandingSavedAsDone,
 }

@@ -11,16 +11,16 @@ mod worker;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use miner_kernels::{Best, Message};
+use miner_kernels::{Best, Problem, Puzzle};
 use stdx::{Instant, Prng};
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::limits::{KEY_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::message::Progress;
+use crate::message::Takes;
 use crate::nonces::{NonceSet, Nonces};
 use crate::planted::planted;
 use crate::record::JobRecord;
+use crate::submission::{Submission, SubmitError, puzzle};
 use job::{Job, Owner};
 use results::Held;
 use worker::{Range, Worker};
@@ -50,21 +50,6 @@ stdx::id! {
     pub struct ClientId("c");
 }
 
-/// What a client asks for.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Submission {
-    /// What is hashed with the nonces.
-    pub message: String,
-    /// The first nonce.
-    pub lower: u64,
-    /// The last nonce, included.
-    pub upper: u64,
-    /// A name under which the job survives the connection and the server.
-    pub key: Option<String>,
-    /// Whether the client wants to be told of progress.
-    pub progress: Progress,
-}
-
 /// What a worker says it found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Claim {
@@ -88,7 +73,9 @@ pub enum Action {
         range: RangeId,
         /// Whether it is one of ours.
         extended: bool,
-        /// What is hashed with the nonces.
+        /// What `message` is.
+        problem: Problem,
+        /// What is hashed with the nonces, as the client sent it.
         message: Arc<str>,
         /// The range.
         nonces: Nonces,
@@ -128,7 +115,7 @@ pub enum Action {
         /// The check's id.
         check: CheckId,
         /// What is hashed with the nonces.
-        message: Arc<Message>,
+        puzzle: Arc<Puzzle>,
         /// The range.
         nonces: Nonces,
     },
@@ -162,24 +149,6 @@ pub enum DropReason {
     Unasked,
 }
 
-/// Why a job was not taken.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
-pub enum SubmitError {
-    /// The range ends before it begins.
-    #[error("the range ends before it begins")]
-    Empty,
-    /// The message or the key is too long.
-    #[error("the message or the key is too long")]
-    TooLong,
-    /// Another job has this key.
-    #[error("the key belongs to a job with another message or range")]
-    KeyTaken,
-    /// Too many jobs in the pool, or of this client.
-    #[error("too many jobs; try again later")]
-    Full,
-}
-
 /// There are too many workers.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("too many workers, or this one joined before")]
@@ -204,6 +173,8 @@ pub struct Counters {
     pub caught: u64,
     /// Jobs that were answered.
     pub answered: u64,
+    /// Those of them that ended with a nonce that meets the target of a header.
+    pub solved: u64,
 }
 
 /// A worker, for those who watch.
@@ -264,11 +235,16 @@ impl Pool {
     }
 
     /// Takes up a job that was saved. It is worked on, although its client is not there yet.
-    pub fn restore(&mut self, now: Instant, record: JobRecord) {
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Header`] for a header that is none, which no decoded record has.
+    pub fn restore(&mut self, now: Instant, record: JobRecord) -> Result<(), SubmitError> {
+        let puzzle = puzzle(record.problem, &record.message, record.nonces)?;
         let owner = Owner::Restored {
             until: now.after(self.config.retention),
         };
-        let mut job = Job::new(now, &record.message, record.nonces, owner);
+        let mut job = Job::new(now, &record.message, puzzle, record.nonces, owner);
         job.key = Some(record.key);
         let mut rest = record.nonces.first();
         job.todo = NonceSet::default();
@@ -293,16 +269,17 @@ impl Pool {
             job.settled.done.insert(done);
         }
         job.settled.best = record.best;
-        if job.todo.is_empty() {
-            job.answer = record.best;
-        }
+        job.answer = record
+            .best
+            .filter(|best| job.todo.is_empty() || job.puzzle.is_solved_by(best.nonce));
         let id = JobId::new(self.fresh_id());
         self.jobs.insert(id, job);
         self.schedule(now);
+        Ok(())
     }
 
     /// A worker connected. `speed` is what a worker of ours says it does per second, to start
-    /// from; an original one says nothing.
+    /// from; an original one says nothing, and takes messages only.
     ///
     /// # Errors
     ///
@@ -312,11 +289,12 @@ impl Pool {
         now: Instant,
         worker: WorkerId,
         speed: Option<f64>,
+        takes: Takes,
     ) -> Result<(), PoolFull> {
         if self.workers.len() >= self.config.workers_max || self.workers.contains_key(&worker) {
             return Err(PoolFull);
         }
-        self.workers.insert(worker, Worker::new(now, speed));
+        self.workers.insert(worker, Worker::new(now, speed, takes));
         self.schedule(now);
         Ok(())
     }
@@ -360,25 +338,21 @@ impl Pool {
         client: ClientId,
         submission: Submission,
     ) -> Result<(), SubmitError> {
+        let (nonces, puzzle) = submission.prepare()?;
         let Submission {
+            problem,
             message,
-            lower,
-            upper,
             key,
             progress,
+            ..
         } = submission;
-        let nonces = Nonces::new(lower, upper).ok_or(SubmitError::Empty)?;
-        let key_bytes = key.as_ref().map_or(1, String::len);
-        if message.len() > MESSAGE_BYTES_MAX || !(1..=KEY_BYTES_MAX).contains(&key_bytes) {
-            return Err(SubmitError::TooLong);
-        }
         let known = key.as_ref().and_then(|key| {
             self.jobs
                 .iter_mut()
                 .find(|(_, job)| job.key.as_ref() == Some(key))
         });
         if let Some((id, job)) = known {
-            if *job.message != *message || job.nonces != nonces {
+            if *job.message != *message || job.nonces != nonces || job.puzzle.problem() != problem {
                 return Err(SubmitError::KeyTaken);
             }
             let id = *id;
@@ -401,9 +375,9 @@ impl Pool {
             return Err(SubmitError::Full);
         }
         let id = JobId::new(self.fresh_id());
-        let mut job = Job::new(now, &message, nonces, Owner::Client(client));
+        let mut job = Job::new(now, &message, puzzle, nonces, Owner::Client(client));
         if planted!(self.config, LastNonceSkipped) {
-            job.todo = Nonces::new(lower, upper.saturating_sub(1))
+            job.todo = Nonces::new(nonces.first(), nonces.last().saturating_sub(1))
                 .into_iter()
                 .collect();
         }
@@ -513,7 +487,7 @@ impl Pool {
         if let Owner::Client(client) = job.owner {
             self.actions.push_back(Action::Answer { client, best });
             if job.key.is_none() {
-                self.jobs.remove(&id);
+                self.remove_job(id);
                 return;
             }
         }

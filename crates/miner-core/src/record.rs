@@ -1,14 +1,17 @@
 //! What is kept of a job across a restart of the server.
 
-use miner_kernels::Best;
+use miner_kernels::{Best, Problem};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits::{KEY_BYTES_MAX, MESSAGE_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::nonces::Nonces;
+use crate::submission::puzzle;
 
 /// The version of the format.
 const VERSION: u32 = 1;
+/// That of a header's record. An older program must not take it for that of a message.
+const VERSION_OF_HEADER: u32 = 2;
 
 /// A job with a key: what is asked, what is left to do, what was found.
 ///
@@ -17,11 +20,13 @@ const VERSION: u32 = 1;
 pub struct JobRecord {
     /// The client's name for the job.
     pub key: String,
-    /// What is hashed.
+    /// What `message` is.
+    pub problem: Problem,
+    /// What is hashed: text, or a header in hexadecimal digits.
     pub message: String,
     /// The whole range.
     pub nonces: Nonces,
-    /// What is left, from the smallest; empty when the job is done.
+    /// What is left, from the smallest; empty when all is done.
     pub todo: Vec<Nonces>,
     /// The best of what is not left.
     pub best: Option<Best>,
@@ -35,7 +40,7 @@ pub enum RecordError {
     #[error("not the record of a job")]
     Json(#[source] serde_json::Error),
     /// A version that this program does not know.
-    #[error("a job's record of version {0}; this program knows {VERSION}")]
+    #[error("a job's record of version {0}; this program knows {VERSION} and {VERSION_OF_HEADER}")]
     Version(u32),
     /// It contradicts itself.
     #[error("the record of a job contradicts itself")]
@@ -61,7 +66,10 @@ impl JobRecord {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let wire = Wire {
-            version: VERSION,
+            version: match self.problem {
+                Problem::Cmu => VERSION,
+                Problem::Bitcoin => VERSION_OF_HEADER,
+            },
             key: self.key.clone(),
             message: self.message.clone(),
             nonces: self.nonces,
@@ -78,10 +86,12 @@ impl JobRecord {
     /// [`RecordError`] for everything that no [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let wire: Wire = serde_json::from_slice(bytes).map_err(RecordError::Json)?;
-        if wire.version != VERSION {
-            return Err(RecordError::Version(wire.version));
-        }
         let record = Self {
+            problem: match wire.version {
+                VERSION => Problem::Cmu,
+                VERSION_OF_HEADER => Problem::Bitcoin,
+                other => return Err(RecordError::Version(other)),
+            },
             key: wire.key,
             message: wire.message,
             nonces: wire.nonces,
@@ -107,13 +117,14 @@ impl JobRecord {
         let best_inside = self
             .best
             .is_none_or(|best| self.nonces.contains(best.nonce));
+        let is_puzzle = puzzle(self.problem, &self.message, self.nonces).is_ok();
         let any_done = left < self.nonces.count();
         apart
+            && is_puzzle
             && self.todo.iter().all(inside)
             && best_inside
             && any_done == self.best.is_some()
             && !self.key.is_empty()
             && self.key.len() <= KEY_BYTES_MAX
-            && self.message.len() <= MESSAGE_BYTES_MAX
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miner_core::{Message, Progress, RequestExtension};
-use miner_kernels::Best;
+use miner_kernels::{Best, Header, Problem, Puzzle};
 use thiserror::Error;
 use tracing::info;
 
@@ -16,7 +16,9 @@ pub struct Job {
     pub server: SocketAddr,
     /// How to talk to it.
     pub lsp: lsp::Config,
-    /// What is hashed with the nonces.
+    /// What `message` is.
+    pub problem: Problem,
+    /// What is hashed with the nonces: text, or a header in hexadecimal digits.
     pub message: String,
     /// The first nonce.
     pub lower: u64,
@@ -34,7 +36,8 @@ pub struct Job {
 /// How a job ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// With the answer.
+    /// With the answer. For a header that is a nonce that meets its target, or if there is
+    /// none in the range the one that comes nearest.
     Result(Best),
     /// The server is gone, or turned the job away.
     Disconnected,
@@ -50,6 +53,12 @@ pub enum AskError {
     /// The request is too long.
     #[error("cannot send the request")]
     Request(#[source] lsp::WriteError),
+    /// The message is no header with a target.
+    #[error("not a header with a target")]
+    Header,
+    /// The server answered another question.
+    #[error("the server does not know headers: its answer is not the hash of one")]
+    NotAHash,
 }
 
 /// How far a job is.
@@ -61,6 +70,19 @@ pub struct Done {
     pub total: u64,
 }
 
+impl Job {
+    /// What a header's answer is compared with. A server that knows only messages answers as if
+    /// the header were one.
+    fn puzzle(&self) -> Result<Option<Puzzle>, AskError> {
+        if self.problem == Problem::Cmu {
+            return Ok(None);
+        }
+        let header: Header = self.message.parse().map_err(|_| AskError::Header)?;
+        let puzzle = Puzzle::header(header).map_err(|_| AskError::Header)?;
+        Ok(Some(puzzle))
+    }
+}
+
 /// Has a job done; `on_progress` is called now and then if that is wanted and the server can.
 ///
 /// # Errors
@@ -68,8 +90,14 @@ pub struct Done {
 /// [`AskError`] for what the caller did wrong; a lost server is an [`Outcome`].
 pub async fn ask(job: &Job, mut on_progress: impl FnMut(Done)) -> Result<Outcome, AskError> {
     let mut lost: Option<Instant> = None;
+    let puzzle = job.puzzle()?;
     loop {
         let outcome = ask_once(job, &mut lost, &mut on_progress).await?;
+        if let (Outcome::Result(best), Some(puzzle)) = (outcome, &puzzle)
+            && puzzle.hash(best.nonce) != best.hash
+        {
+            return Err(AskError::NotAHash);
+        }
         let since = *lost.get_or_insert_with(Instant::now);
         let may_retry = job.key.is_some() && since.elapsed() < job.reconnect_for;
         if outcome != Outcome::Disconnected || !may_retry {
@@ -93,10 +121,11 @@ async fn ask_once(
     };
     *lost = None;
     let wants_progress = job.progress == Progress::Wanted;
-    let extension = if job.key.is_some() || wants_progress {
+    let extension = if job.key.is_some() || wants_progress || job.problem != Problem::Cmu {
         RequestExtension::Client {
             key: job.key.clone(),
             progress: job.progress,
+            problem: job.problem,
         }
     } else {
         RequestExtension::None

@@ -1,9 +1,11 @@
 //! Writes jobs to the store, the newest record of each.
 //!
 //! A record that is replaced before it was written is never written: progress costs one
-//! write at a time, however often it is reported.
+//! write at a time, however often it is reported. The records of a batch are written at the
+//! same time, up to a bound, so that the store makes them durable together.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kv::store::{Store, StoreError};
 use miner_core::{JobRecord, Pool};
@@ -13,6 +15,15 @@ use tracing::{error, info};
 
 /// Where jobs are in the store.
 const PREFIX: &str = "miner/job/";
+
+/// Records that are on their way to the store at the same time at most.
+const WRITES_MAX: usize = 64;
+
+/// How long to wait before writing what could not be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often the last records are written again before they are given up.
+const LAST_TRIES: usize = 3;
 
 /// What to write under a key; nothing to delete it.
 type Batch = BTreeMap<String, Option<Vec<u8>>>;
@@ -44,8 +55,11 @@ impl Saver {
         for (key, found) in store.list(PREFIX.as_bytes()).await? {
             match JobRecord::decode(&found.value) {
                 Ok(record) => {
-                    info!(key = record.key, "job restored");
-                    pool.restore(now, record);
+                    let key = record.key.clone();
+                    match pool.restore(now, record) {
+                        Ok(()) => info!(key, "job restored"),
+                        Err(error) => error!(key, %error, "job not restored"),
+                    }
                 }
                 // One bad record must not keep the others from being worked on.
                 Err(error) => {
@@ -83,8 +97,17 @@ impl Saver {
 
     /// Waits until a batch is written, for ever if there is none.
     pub(crate) async fn step(&mut self) {
+        if self.writing.is_empty() {
+            core::future::pending::<()>().await;
+        }
+        self.finish().await;
+        self.start();
+    }
+
+    /// Waits for the batch that is being written; what failed waits again.
+    async fn finish(&mut self) {
         match self.writing.join_next().await {
-            None => core::future::pending().await,
+            None => {}
             Some(Ok(failed)) => {
                 for (key, value) in failed {
                     self.waiting.entry(key).or_insert(value);
@@ -92,40 +115,62 @@ impl Saver {
             }
             Some(Err(error)) => error!(%error, "writing jobs was aborted"),
         }
-        self.start();
     }
 
-    /// Writes what waits, and closes the store.
-    pub(crate) async fn close(mut self) -> Result<(), StoreError> {
-        // What fails now is written once more, and then given up.
-        for _ in 0..3 {
-            if !self.writing.is_empty() {
-                self.step().await;
-            }
+    /// Writes what waits, and closes the store. Returns how many records were given up.
+    pub(crate) async fn close(mut self) -> Result<usize, StoreError> {
+        for _ in 0..=LAST_TRIES {
+            self.start();
+            self.finish().await;
         }
-        match self.store {
-            Some(store) => store.close().await,
-            None => Ok(()),
+        for key in self.waiting.keys() {
+            error!(key, "job not saved, given up");
         }
+        if let Some(store) = self.store {
+            store.close().await?;
+        }
+        Ok(self.waiting.len())
     }
 }
 
 /// Writes a batch; returns what could not be written.
 async fn write(store: Store, batch: Batch) -> Batch {
     let mut failed = Batch::new();
-    for (key, value) in batch {
-        // Every key has one writer, so that doing it again after an unknown outcome is safe.
-        let result = match &value {
-            Some(value) => store.put(key.as_bytes(), value).await.map(drop),
-            None => store.delete(key.as_bytes()).await.map(drop),
-        };
-        if let Err(error) = result {
-            error!(key, %error, "job not saved, trying again");
-            failed.insert(key, value);
+    let mut left = batch.into_iter();
+    let mut writes = JoinSet::new();
+    loop {
+        while writes.len() < WRITES_MAX
+            && let Some((key, value)) = left.next()
+        {
+            writes.spawn(write_one(store.clone(), key, value));
+        }
+        match writes.join_next().await {
+            None => break,
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err((key, value)))) => drop(failed.insert(key, value)),
+            // The process is ending, or the store panicked, which it says itself.
+            Some(Err(error)) => error!(%error, "writing a job was aborted"),
         }
     }
     if !failed.is_empty() {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(RETRY).await;
     }
     failed
+}
+
+/// Writes one record, or gives it back.
+async fn write_one(
+    store: Store,
+    key: String,
+    value: Option<Vec<u8>>,
+) -> Result<(), (String, Option<Vec<u8>>)> {
+    // Every key has one writer, so that doing it again after an unknown outcome is safe.
+    let result = match &value {
+        Some(value) => store.put(key.as_bytes(), value).await.map(drop),
+        None => store.delete(key.as_bytes()).await.map(drop),
+    };
+    result.map_err(|error| {
+        error!(key, %error, "job not saved, trying again");
+        (key, value)
+    })
 }

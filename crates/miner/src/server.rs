@@ -48,9 +48,12 @@ pub enum ServeError {
     /// The pool's configuration makes no sense.
     #[error("configuration of the pool is not valid")]
     Config(#[from] miner_core::ConfigError),
-    /// The store can't be read.
-    #[error("cannot read the jobs in the store")]
+    /// The store can't be read, or closed.
+    #[error("the store of the jobs failed")]
     Store(#[from] StoreError),
+    /// The last records of some jobs could not be written; older ones stand in the store.
+    #[error("the last progress of {0} jobs could not be saved: they will be done again in part")]
+    NotSaved(usize),
     /// The socket failed.
     #[error("the socket was lost")]
     Socket(#[from] lsp::ServerClosed),
@@ -148,8 +151,10 @@ impl Server {
         }
         info!(counters = ?self.pool.counters(), "stopping");
         // The workers and clients see the connection end; what is under way is done again.
-        self.saver.close().await?;
-        Ok(())
+        match self.saver.close().await? {
+            0 => Ok(()),
+            given_up => Err(ServeError::NotSaved(given_up)),
+        }
     }
 
     fn now(&self) -> Instant {
@@ -163,13 +168,11 @@ impl Server {
             Err(error) => return self.turn_away(conn, &error),
         };
         match (message, self.roles.get(&conn)) {
-            (Message::Join { speed }, None) => {
-                match self
-                    .pool
-                    .on_worker_joined(now, WorkerId::new(conn.get()), speed)
-                {
+            (Message::Join { speed, takes }, None) => {
+                let worker = WorkerId::new(conn.get());
+                match self.pool.on_worker_joined(now, worker, speed, takes) {
                     Ok(()) => {
-                        info!(worker = %conn, speed, "worker joined");
+                        info!(worker = %conn, speed, ?takes, "worker joined");
                         self.roles.insert(conn, Role::Worker);
                     }
                     Err(error) => self.turn_away(conn, &error),
@@ -209,17 +212,26 @@ impl Server {
         (lower, upper): (u64, u64),
         extension: RequestExtension,
     ) {
-        let (key, progress) = match extension {
-            RequestExtension::Client { key, progress } => (key, progress),
+        let (key, progress, problem) = match extension {
+            RequestExtension::Client {
+                key,
+                progress,
+                problem,
+            } => (key, progress, problem),
             RequestExtension::None | RequestExtension::Worker { .. } => Default::default(),
         };
-        let longest = request(&message, (u64::MAX, u64::MAX), Some(u64::MAX));
+        let extension = RequestExtension::Worker {
+            range: u64::MAX,
+            problem,
+        };
+        let longest = request(&message, (u64::MAX, u64::MAX), extension);
         if longest.len() > PAYLOAD_BYTES_MAX {
             return self.turn_away(conn, &"the message is too long for workers");
         }
-        info!(client = %conn, lower, upper, key, "job asked for");
+        info!(client = %conn, ?problem, lower, upper, key, "job asked for");
         let client = ClientId::new(conn.get());
         let submission = Submission {
+            problem,
             message,
             lower,
             upper,
@@ -268,13 +280,19 @@ impl Server {
                     worker,
                     range,
                     extended,
+                    problem,
                     message,
                     nonces,
                 } => {
                     let ends = (nonces.first(), nonces.last());
-                    let range = extended.then_some(range.get());
-                    self.send(ConnId::new(worker.get()), request(&message, ends, range))
-                        .await;
+                    let range = range.get();
+                    let extension = if extended {
+                        RequestExtension::Worker { range, problem }
+                    } else {
+                        RequestExtension::None
+                    };
+                    let request = request(&message, ends, extension);
+                    self.send(ConnId::new(worker.get()), request).await;
                 }
                 Action::Cancel { worker, range } => {
                     let range = range.get();
@@ -304,16 +322,13 @@ impl Server {
                 }
                 Action::Check {
                     check,
-                    message,
+                    puzzle,
                     nonces,
                 } => {
                     let kernel = self.kernel;
-                    self.checks.spawn_blocking(move || {
-                        (
-                            check,
-                            message.minimum(kernel, nonces.first()..=nonces.last()),
-                        )
-                    });
+                    let all = nonces.first()..=nonces.last();
+                    self.checks
+                        .spawn_blocking(move || (check, puzzle.minimum(kernel, all)));
                 }
                 Action::Save(record) => self.saver.save(&record),
                 Action::Forget { key } => self.saver.forget(&key),
@@ -338,10 +353,7 @@ impl Server {
     }
 }
 
-fn request(message: &str, (lower, upper): (u64, u64), range: Option<u64>) -> Vec<u8> {
-    let extension = range.map_or(RequestExtension::None, |range| RequestExtension::Worker {
-        range,
-    });
+fn request(message: &str, (lower, upper): (u64, u64), extension: RequestExtension) -> Vec<u8> {
     let request = Message::Request {
         data: message.to_owned(),
         lower,

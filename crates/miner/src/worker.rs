@@ -7,10 +7,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use miner_core::{Message, Nonces, RequestExtension};
-use miner_kernels::{Kernel, Problem};
+use miner_core::{Message, Nonces, RequestExtension, Takes};
+use miner_kernels::{Header, Kernel, Message as Text, Problem, Puzzle};
 use thiserror::Error;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use hashers::{Hashers, Work};
 
@@ -50,7 +50,10 @@ pub async fn run(config: &WorkerConfig) -> Result<(), WorkerError> {
     let (hashers, mut found) =
         Hashers::start(kernel, config.threads).map_err(WorkerError::Thread)?;
     info!(server = %config.server, %kernel, threads = config.threads, speed, "joined");
-    let join = Message::Join { speed: Some(speed) };
+    let join = Message::Join {
+        speed: Some(speed),
+        takes: Takes::Headers,
+    };
     let mut sent = client.write(Bytes::from(join.encode())).await;
     while sent.is_ok() {
         tokio::select! {
@@ -92,17 +95,30 @@ fn on_message(hashers: &Hashers, bytes: &[u8]) {
             upper,
             extension,
         }) => {
-            let id = match extension {
-                RequestExtension::Worker { range } => Some(range),
-                RequestExtension::None | RequestExtension::Client { .. } => None,
+            let (id, problem) = match extension {
+                RequestExtension::Worker { range, problem } => (Some(range), problem),
+                RequestExtension::None | RequestExtension::Client { .. } => (None, Problem::Cmu),
             };
-            if let Some(nonces) = Nonces::new(lower, upper) {
-                hashers.push(Work::new(id, &data, nonces));
+            if let (Some(puzzle), Some(nonces)) =
+                (puzzle(problem, &data), Nonces::new(lower, upper))
+            {
+                hashers.push(Work::new(id, puzzle, nonces));
             } else {
-                debug!(lower, upper, "empty request ignored");
+                warn!(lower, upper, data, "request ignored: nothing to search");
             }
         }
         Ok(Message::Cancel { range }) => hashers.cancel(range),
         other => debug!(?other, "message ignored"),
+    }
+}
+
+/// What is to be hashed; nothing if the data is no header where it should be one.
+fn puzzle(problem: Problem, data: &str) -> Option<Puzzle> {
+    match problem {
+        Problem::Cmu => Some(Puzzle::Message(Text::new(data.as_bytes()))),
+        Problem::Bitcoin => {
+            let header: Header = data.parse().ok()?;
+            Puzzle::header(header).ok()
+        }
     }
 }

@@ -32,14 +32,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Table> {
     };
     let mut rows = kernel_rows(&lines("miner-kernels", "speeds", &[span])?)?;
     let rounds = args.rounds.to_string();
-    rows.push(pool_row(&lines("miner", "pool", &[seconds, &rounds])?)?);
+    rows.extend(pool_rows(&lines("miner", "pool", &[seconds, &rounds])?)?);
     let method = "Kernels: one thread, best of five rounds each, every kernel that this processor has and\n\
                   plain code with the crate `sha2` (which uses the processor's SHA instructions itself), all in one\n\
                   process. The first figure of an aim's row is the fastest kernel, which is the one that is chosen.\n\
                   Pool: two workers of one thread each do a job of some seconds over LSP, each through a relay in\n\
                   the same process that delays every datagram by 25 ms each way (50 ms round trip, no loss); the\n\
-                  same nonces are hashed by two bare threads, before each job. The server and its checks run on the\n\
-                  same two cores. Medians of the rounds."
+                  same nonces are hashed by two bare threads, before and after. The server and its checks run on the\n\
+                  same two cores. Medians of the rounds. A small job is a fifth of a second of both workers' time, and\n\
+                  its time includes connecting, from this machine; the peer is two bare threads. Twenty jobs: of one\n\
+                  client, over one connection, as large as the other client's single one. Killed: server and workers are\n\
+                  processes without the relay, which give a peer up after a second of silence (`--epoch-ms 200`); SIGKILL\n\
+                  halfway through a job, and a new server on the same data directory at once, new workers when the old\n\
+                  ones have ended. The peer is what the job would take if that cost nothing."
         .to_owned();
     Ok(Table {
         name: "miner",
@@ -110,10 +115,60 @@ fn kernel_rows(lines: &[Value]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn pool_row(lines: &[Value]) -> Result<Row> {
+fn pool_rows(lines: &[Value]) -> Result<Vec<Row>> {
+    let of = |what: &str| {
+        let found = lines.iter().find(|line| line["what"] == what);
+        found.with_context(|| format!("the pool said nothing of {what}"))
+    };
+    let (latency, fairness) = (of("latency")?, of("fairness")?);
+    let (worker, server) = (of("killed worker")?, of("killed server")?);
+    let seconds = |what: &str, kontiki: &Value, peer: &Value, name: &str| {
+        let pair = (kontiki.as_f64(), peer.as_f64());
+        let mut row = Row::at_most(what, pair, name, "s").reported();
+        row.unit = "s".to_owned();
+        row
+    };
+    let (bare, free) = ("two bare threads", "if it cost nothing");
+    Ok(vec![
+        efficiency_row(lines),
+        seconds(
+            "a small job, the pool idle",
+            &latency["alone"],
+            &latency["raw"],
+            bare,
+        ),
+        seconds(
+            "a small job, behind a huge one",
+            &latency["behind"],
+            &latency["raw"],
+            bare,
+        ),
+        seconds(
+            "a job beside 20 of another client",
+            &fairness["beside"],
+            &fairness["alone"],
+            "the pool idle",
+        ),
+        seconds(
+            "a job, one of two workers killed halfway",
+            &worker["took"],
+            &worker["ideal"],
+            free,
+        ),
+        seconds(
+            "a job, the server killed halfway",
+            &server["took"],
+            &server["ideal"],
+            free,
+        ),
+    ])
+}
+
+fn efficiency_row(lines: &[Value]) -> Row {
     let rate = |what: &str| {
         let rates = lines
             .iter()
+            .filter(|line| line["what"] == "efficiency")
             .filter_map(|line| Some(line["nonces"].as_f64()? / line[what].as_f64()? / 1e6));
         median(rates.collect())
     };
@@ -127,5 +182,5 @@ fn pool_row(lines: &[Value]) -> Result<Row> {
     row.unit = "M/s".to_owned();
     row.aim = format!(">= {EFFICIENCY} x");
     row.met = row.ratio.map(|ratio| ratio >= EFFICIENCY);
-    Ok(row)
+    row
 }

@@ -274,6 +274,7 @@ const LAYERS: &[Layer] = &[
             "kv-proto",
             "lsp-core",
             "mapreduce-data",
+            "miner-core",
             "prost",
             "raft",
             "resp",

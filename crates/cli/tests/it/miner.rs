@@ -208,3 +208,50 @@ fn blocks_are_mined() {
     assert_eq!(code, Some(1));
     assert_eq!(block(&["00"]).1, Some(2));
 }
+
+#[test]
+fn a_pool_mines_a_block() {
+    let genesis = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3ed\
+                   fd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d00000000";
+    let (server, address) = Process::server("127.0.0.1:0", None);
+    let _workers = [
+        Process::start(&["worker", &address, "--threads", "1"]),
+        Process::start(&["worker", &address, "--threads", "1"]),
+    ];
+    let block = |words: &[&str]| {
+        let words: Vec<&str> = ["block", genesis].iter().chain(words).copied().collect();
+        let output = kontiki(&words).output().unwrap();
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            output.status.code(),
+        )
+    };
+    let (text, code) = block(&["--server", &address, "--from", "2083000000"]);
+    assert!(text.starts_with("nonce  2083236893\n"), "{text}");
+    assert_eq!(code, Some(0));
+    let (text, code) = block(&["--server", &address, "--to", "100000"]);
+    assert!(text.starts_with("no nonce from 0 to 100000"), "{text}");
+    assert_eq!(code, Some(1));
+    assert_eq!(block(&["--from", "2", "--to", "1"]).1, Some(2));
+    assert_eq!(block(&["--server", &address, "--threads", "1"]).1, Some(2));
+    drop(server);
+    let (text, code) = block(&["--server", &address]);
+    assert_eq!((text.as_str(), code), ("Disconnected\n", Some(1)));
+}
+
+#[test]
+fn a_client_that_disappears_leaves_the_pool_to_others() {
+    let (_server, address) = Process::server("127.0.0.1:0", None);
+    let _worker = Process::start(&["worker", &address, "--threads", "1"]);
+    let huge = u64::MAX.to_string();
+    let mut gone = Process::start(&["client", &address, "gone", &huge, "--progress"]);
+    let mut reports = BufReader::new(gone.0.stderr.take().unwrap());
+    wait_for_progress(&mut reports);
+    // Dropping it is SIGKILL.
+    drop(gone);
+    let output = client(&address, "still here", 2_000_000);
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        result("still here", 2_000_000)
+    );
+}

@@ -111,6 +111,9 @@ targets! {
     kv_requests
     kv_resp_commands
     peer_frames
+    miner_codec
+    miner_header
+    miner_pool
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use miner_kernels::{Best, Message};
+use miner_kernels::{Best, Problem, Puzzle};
 use stdx::Instant;
 
 use crate::config::Config;
@@ -48,13 +48,21 @@ pub(crate) struct Chunk {
     pub(crate) holders: Vec<RangeId>,
 }
 
+/// Hashes of messages that a nonce costs: a header is hashed twice.
+pub(crate) const fn weight(problem: Problem) -> u128 {
+    match problem {
+        Problem::Cmu => 1,
+        Problem::Bitcoin => 2,
+    }
+}
+
 /// A job.
 ///
 /// Invariant: `todo`, `chunks`, `held`, `credits` and `settled` are a partition of `nonces`.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) message: Arc<str>,
-    pub(crate) prepared: Arc<Message>,
+    pub(crate) puzzle: Arc<Puzzle>,
     pub(crate) nonces: Nonces,
     pub(crate) key: Option<String>,
     pub(crate) owner: Owner,
@@ -80,10 +88,16 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(now: Instant, message: &str, nonces: Nonces, owner: Owner) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        message: &str,
+        puzzle: Puzzle,
+        nonces: Nonces,
+        owner: Owner,
+    ) -> Self {
         Self {
             message: Arc::from(message),
-            prepared: Arc::new(Message::new(message.as_bytes())),
+            puzzle: Arc::new(puzzle),
             nonces,
             key: None,
             owner,
@@ -114,6 +128,11 @@ impl Job {
     /// Whether all is done and checked.
     pub(crate) fn is_complete(&self) -> bool {
         self.todo.is_empty() && self.chunks.is_empty() && self.held.is_empty()
+    }
+
+    /// Hashes of messages that one of its nonces costs.
+    pub(crate) fn weight(&self) -> u128 {
+        weight(self.puzzle.problem())
     }
 
     /// Nonces that are not done.
@@ -168,10 +187,11 @@ impl Job {
         todo.absorb(&self.held);
         let record = JobRecord {
             key: self.key.clone()?,
+            problem: self.puzzle.problem(),
             message: self.message.to_string(),
             nonces: self.nonces,
             todo: todo.ranges().collect(),
-            best: self.best(),
+            best: self.answer.or_else(|| self.best()),
         };
         // Shredded into more parts than a record may have: the older record stays good.
         (record.todo.len() < RECORD_BYTES_MAX / 64).then_some(record)

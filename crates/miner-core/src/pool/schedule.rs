@@ -4,12 +4,13 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use miner_kernels::Problem;
 use stdx::Instant;
 
 use crate::limits::OUTSTANDING_MAX;
 use crate::planted::planted;
-use crate::pool::job::{Chunk, Owner};
-use crate::pool::worker::{Range, Worker, as_number, nonces_in};
+use crate::pool::job::{Chunk, Owner, weight};
+use crate::pool::worker::{Range, Worker, as_number, hashes_in};
 use crate::pool::{Action, JobId, Pool, RangeId, WorkerId};
 
 /// How many workers may hold the same chunk when one after the other is late.
@@ -24,13 +25,21 @@ impl Pool {
         let order = self.order();
         self.hedge(now, &order);
         let mut order = order.into_iter().peekable();
+        let mut nobody_takes_headers = false;
         while let Some(job) = order.peek().copied() {
-            if self.jobs[&job].todo.is_empty() {
+            let problem = self.jobs[&job].puzzle.problem();
+            let is_left_out = nobody_takes_headers && problem == Problem::Bitcoin;
+            if is_left_out || self.jobs[&job].todo.is_empty() {
                 order.next();
                 continue;
             }
-            let Some(worker) = self.hungriest(now) else {
-                return;
+            let Some(worker) = self.hungriest(now, problem) else {
+                if problem == Problem::Cmu {
+                    // Who takes headers takes messages too.
+                    return;
+                }
+                nobody_takes_headers = true;
+                continue;
             };
             let count = self.chunk_nonces(worker, job);
             let job_state = self.jobs.get_mut(&job).expect("it was looked up before");
@@ -52,7 +61,7 @@ impl Pool {
                 Owner::Client(client) => (0, client.get()),
                 Owner::Away { .. } | Owner::Restored { .. } => (1, id.get()),
             };
-            let seconds = as_number(job.left()) / speed;
+            let seconds = as_number(job.left() * job.weight()) / speed;
             queues.entry(queue).or_default().push((seconds, *id));
         }
         let mut ranked = Vec::new();
@@ -71,7 +80,7 @@ impl Pool {
         ranked.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Nonces per second of all workers.
+    /// Hashes per second of all workers.
     fn speed(&self) -> f64 {
         let speeds = self
             .workers
@@ -83,25 +92,32 @@ impl Pool {
     /// How many nonces of a job to give to a worker: what takes it the chosen time, but less
     /// near the end of the job, so that all workers come to it together.
     fn chunk_nonces(&self, worker: WorkerId, job: JobId) -> u128 {
+        let weight = self.jobs[&job].weight();
         let todo = self.jobs[&job].todo.count();
         let Some(speed) = self.workers[&worker].speed else {
             let share = todo / self.workers.len() as u128;
             return u128::from(self.config.first_range_nonces).min(share.max(1));
         };
-        let end = as_number(todo) / self.speed() / 2.0;
+        let end = as_number(todo * weight) / self.speed() / 2.0;
         let (min, max) = (self.config.range_span_min, self.config.range_span);
-        nonces_in(speed, end.clamp(min.as_secs_f64(), max.as_secs_f64()))
+        let hashes = hashes_in(speed, end.clamp(min.as_secs_f64(), max.as_secs_f64()));
+        hashes.div_ceil(weight)
     }
 
     /// The worker that runs out of work first, among those that have too little.
-    fn hungriest(&self, now: Instant) -> Option<WorkerId> {
+    fn hungriest(&self, now: Instant, problem: Problem) -> Option<WorkerId> {
         let hungry = self
             .workers
             .iter()
-            .filter(|(_, worker)| self.is_hungry(worker));
+            .filter(|(_, worker)| self.takes(worker, problem) && self.is_hungry(worker));
         let left = |worker: &Worker| self.seconds_held(worker) - self.seconds_at_it(now, worker);
         let first = hungry.min_by(|a, b| left(a.1).total_cmp(&left(b.1)));
         first.map(|(id, _)| *id)
+    }
+
+    /// Whether a worker can be asked for this.
+    fn takes(&self, worker: &Worker, problem: Problem) -> bool {
+        planted!(self.config, HeadersToAll) || worker.takes.includes(problem)
     }
 
     /// Whether a worker has less than two ranges, or two that are over soon.
@@ -116,10 +132,7 @@ impl Pool {
 
     /// How long a worker needs for all that it holds.
     fn seconds_held(&self, worker: &Worker) -> f64 {
-        let counts = worker
-            .queue
-            .iter()
-            .map(|range| self.ranges[range].nonces.count());
+        let counts = worker.queue.iter().map(|range| self.ranges[range].hashes);
         as_number(counts.sum()) / worker.speed_or(&self.config)
     }
 
@@ -143,6 +156,7 @@ impl Pool {
         let range = Range {
             worker,
             nonces: part.nonces,
+            hashes: part.nonces.count() * weight(job_state.puzzle.problem()),
             work: Some((job, chunk)),
             assigned: now,
             is_overdue: false,
@@ -156,6 +170,7 @@ impl Pool {
             worker,
             range: id,
             extended: holder.extended,
+            problem: job_state.puzzle.problem(),
             message: Arc::clone(&job_state.message),
             nonces: range.nonces,
         });
@@ -203,7 +218,7 @@ impl Pool {
             let nonces = part.nonces;
             job.chunks.remove(&chunk);
             if planted!(self.config, LostRangesForgotten) {
-                let hash = job.prepared.hash(nonces.first());
+                let hash = job.puzzle.hash(nonces.first());
                 let nonce = nonces.first();
                 job.settled.add(nonces, miner_kernels::Best { hash, nonce });
             } else {
@@ -235,7 +250,11 @@ impl Pool {
         let Some(new) = place(job) else {
             return;
         };
-        let ours = self.workers.values().filter(|worker| worker.extended);
+        let problem = self.jobs[&job].puzzle.problem();
+        let ours = self
+            .workers
+            .values()
+            .filter(|worker| worker.extended && self.takes(worker, problem));
         let waiting = ours.flat_map(|worker| worker.queue.iter().skip(1));
         let waiting: Vec<RangeId> = waiting.copied().collect();
         for id in waiting {
@@ -261,7 +280,7 @@ impl Pool {
         let mut seconds = 0.0;
         worker.queue.iter().filter_map(move |id| {
             let range = &self.ranges[id];
-            seconds += as_number(range.nonces.count()) / speed;
+            seconds += as_number(range.hashes) / speed;
             let late = (seconds * self.config.hedge_after)
                 .max(seconds + self.config.hedge_span_min.as_secs_f64());
             let at = started.after(Duration::from_secs_f64(late.min(1e9)));
@@ -279,7 +298,7 @@ impl Pool {
         for id in late {
             let range = self.ranges.get_mut(&id).expect("it was listed");
             range.is_overdue = true;
-            let (worker, count) = (range.worker, range.nonces.count());
+            let (worker, count) = (range.worker, range.hashes);
             let elapsed = self.seconds_at_it(now, &self.workers[&worker]);
             let worker = self
                 .workers
@@ -304,6 +323,7 @@ impl Pool {
             }
         }
         for (job, chunk) in late {
+            let problem = self.jobs[&job].puzzle.problem();
             let holders = &self.jobs[&job].chunks[&chunk].holders;
             let holders: Vec<WorkerId> = holders.iter().map(|id| self.ranges[id].worker).collect();
             let free = self.workers.iter().filter(|(id, worker)| {
@@ -311,7 +331,10 @@ impl Pool {
                     .queue
                     .front()
                     .is_some_and(|id| self.ranges[id].is_overdue);
-                !holders.contains(id) && self.is_hungry(worker) && !front_late
+                !holders.contains(id)
+                    && self.takes(worker, problem)
+                    && self.is_hungry(worker)
+                    && !front_late
             });
             let held = |worker: &Worker| self.seconds_held(worker);
             let least = free.min_by(|a, b| held(a.1).total_cmp(&held(b.1)));

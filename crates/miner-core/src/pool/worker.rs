@@ -6,6 +6,7 @@ use stdx::Instant;
 
 use crate::config::Config;
 use crate::limits::SPEED_MAX;
+use crate::message::Takes;
 use crate::nonces::Nonces;
 use crate::pool::{JobId, RangeId, WorkerId};
 
@@ -14,6 +15,8 @@ use crate::pool::{JobId, RangeId, WorkerId};
 pub(crate) struct Range {
     pub(crate) worker: WorkerId,
     pub(crate) nonces: Nonces,
+    /// What it costs, in hashes of messages.
+    pub(crate) hashes: u128,
     /// The job and the chunk of it; `None` if it is no longer needed and an original worker,
     /// which can't be told, still answers it.
     pub(crate) work: Option<(JobId, u64)>,
@@ -27,22 +30,25 @@ pub(crate) struct Range {
 pub(crate) struct Worker {
     /// Whether it is one of ours, which understands ids and cancellation.
     pub(crate) extended: bool,
-    /// Nonces per second.
+    pub(crate) takes: Takes,
+    /// Hashes of messages per second.
     pub(crate) speed: Option<f64>,
     /// What it holds, in the order in which it works.
     pub(crate) queue: VecDeque<RangeId>,
     /// When it last had nothing to do or finished something.
     pub(crate) last_result: Instant,
-    /// The start of a stretch of uninterrupted work, and the nonces done since.
+    /// The start of a stretch of uninterrupted work, and the hashes done since.
     window: (Instant, u128),
     /// Whether a check of one of its larger results has passed. Until then all are checked.
     pub(crate) is_proven: bool,
 }
 
 impl Worker {
-    pub(crate) fn new(now: Instant, speed: Option<f64>) -> Self {
+    pub(crate) fn new(now: Instant, speed: Option<f64>, takes: Takes) -> Self {
         Self {
             extended: speed.is_some(),
+            // An original has no word for a header.
+            takes: speed.map_or(Takes::Messages, |_| takes),
             speed: speed
                 .map(|speed| if speed.is_finite() { speed } else { 1.0 }.clamp(1.0, SPEED_MAX)),
             queue: VecDeque::new(),
@@ -52,7 +58,7 @@ impl Worker {
         }
     }
 
-    /// Nonces per second, or a guess before the first result.
+    /// Hashes per second, or a guess before the first result.
     pub(crate) fn speed_or(&self, config: &Config) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a guess")]
         let guess = config.first_range_nonces as f64;
@@ -70,10 +76,10 @@ impl Worker {
     ///
     /// The time between two results is no measure: results that arrive together would make
     /// a worker look infinitely fast. So results are summed over a stretch of some length.
-    pub(crate) fn learn(&mut self, now: Instant, config: &Config, nonces: Nonces) {
+    pub(crate) fn learn(&mut self, now: Instant, config: &Config, hashes: u128) {
         self.last_result = now;
         let (start, before) = self.window;
-        let done = before + nonces.count();
+        let done = before + hashes;
         self.window.1 = done;
         let elapsed = now.since(start);
         let is_long = elapsed >= config.range_span / 4;
@@ -95,12 +101,12 @@ pub(crate) fn as_number(count: u128) -> f64 {
     count as f64
 }
 
-/// How many nonces a worker of a given speed does in a given time: at least one.
+/// How many hashes a worker of a given speed does in a given time: at least one.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a conversion from a float saturates"
 )]
-pub(crate) fn nonces_in(speed: f64, seconds: f64) -> u128 {
+pub(crate) fn hashes_in(speed: f64, seconds: f64) -> u128 {
     ((speed * seconds) as u128).max(1)
 }

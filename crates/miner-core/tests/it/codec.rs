@@ -1,13 +1,17 @@
 //! The messages, byte for byte.
 
-use miner_core::{Message, Progress, RequestExtension};
-use miner_kernels::Best;
+use miner_core::{Message, Progress, RequestExtension, Takes};
+use miner_kernels::{Best, Problem};
 
 #[test]
 fn originals_are_read_and_written_as_they_are() {
     let join = br#"{"Type":0,"Data":"","Lower":0,"Upper":0,"Hash":0,"Nonce":0}"#;
     let message = Message::decode(join).unwrap();
-    assert_eq!(message, Message::Join { speed: None });
+    let original = Message::Join {
+        speed: None,
+        takes: Takes::Messages,
+    };
+    assert_eq!(message, original);
     assert_eq!(message.encode(), join);
 
     let request = br#"{"Type":1,"Data":"msg","Lower":0,"Upper":9999,"Hash":0,"Nonce":0}"#;
@@ -47,15 +51,29 @@ fn ours_survive_the_way() {
     let messages = [
         Message::Join {
             speed: Some(6.25e7),
+            takes: Takes::Messages,
         },
-        request(RequestExtension::Worker { range: 1 << 63 }),
+        Message::Join {
+            speed: Some(6.25e7),
+            takes: Takes::Headers,
+        },
+        request(RequestExtension::Worker {
+            range: 1 << 63,
+            problem: Problem::Cmu,
+        }),
+        request(RequestExtension::Worker {
+            range: 5,
+            problem: Problem::Bitcoin,
+        }),
         request(RequestExtension::Client {
             key: None,
             progress: Progress::Wanted,
+            problem: Problem::Bitcoin,
         }),
         request(RequestExtension::Client {
             key: Some("k".to_owned()),
             progress: Progress::Unwanted,
+            problem: Problem::Cmu,
         }),
         Message::Result {
             best,
@@ -96,5 +114,12 @@ fn what_is_no_message_is_an_error() {
     }
     // An unknown version of the extension is as good as none.
     let join = Message::decode(br#"{"Type":0,"Ext":{"Version":2,"Speed":1.0}}"#).unwrap();
-    assert_eq!(join, Message::Join { speed: None });
+    let original = Message::Join {
+        speed: None,
+        takes: Takes::Messages,
+    };
+    assert_eq!(join, original);
+    // Who names no ids is asked for no header.
+    let join = Message::decode(br#"{"Type":0,"Ext":{"Version":1,"Headers":true}}"#).unwrap();
+    assert_eq!(join, original);
 }

@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
-use crate::world::{JobPlan, Nature, Outcome, Scenario, at, job, run, scenario, worker};
+use miner_core::Takes;
+
+use crate::world::{
+    JobPlan, Nature, Outcome, Scenario, at, header_job, job, run, scenario, worker,
+};
 
 fn finish(scenario: &Scenario) -> (Outcome, Vec<f64>) {
     let outcome = run(scenario).unwrap();
@@ -174,4 +178,48 @@ fn a_job_with_a_key_goes_on_after_a_restart() {
     // At most a save interval and what was under way is done again.
     assert!(times[0] < 54.0, "{times:?}");
     assert!(outcome.hashed[0] < 53_500, "{:?}", outcome.hashed);
+}
+
+#[test]
+fn a_header_s_search_ends_with_the_first_that_meets_the_target() {
+    // One in 1,024 does; all the range would take 200 s.
+    let jobs = vec![header_job(0.0, 100_000, 1_024)];
+    let (outcome, times) = finish(&scenario(14, vec![worker(500.0), worker(500.0)], jobs));
+    assert_eq!(outcome.counters.solved, 1);
+    let hashed: u128 = outcome.hashed.iter().sum();
+    assert!(hashed < 20_000, "{hashed} nonces in {times:?}");
+}
+
+#[test]
+fn a_header_that_nothing_solves_is_answered_with_the_nearest() {
+    // The world compares the answer with the best of the whole range.
+    let jobs = vec![header_job(0.0, 3_000, 1 << 21)];
+    let (outcome, times) = finish(&scenario(15, vec![worker(1_000.0)], jobs));
+    assert_eq!(outcome.counters.solved, 0);
+    // Every nonce is two hashes.
+    assert!((6.0..6.5).contains(&times[0]), "{times:?}");
+}
+
+#[test]
+fn headers_go_only_to_workers_that_take_them() {
+    let mut workers = vec![worker(1_000.0), worker(1_000.0), worker(1_000.0)];
+    workers[1].takes = Takes::Messages;
+    workers[2].takes = Takes::Messages;
+    // The header is more urgent; the others have the message to themselves meanwhile.
+    let jobs = vec![header_job(0.0, 5_000, 1 << 21), job(0.0, 25_000)];
+    let (outcome, times) = finish(&scenario(16, workers, jobs));
+    assert!(outcome.dropped.is_empty());
+    assert!((10.0..12.0).contains(&times[0]), "{times:?}");
+    assert!(times[1] < 14.0, "{times:?}");
+}
+
+#[test]
+fn a_solved_header_is_answered_again_after_a_restart() {
+    let mut plan = header_job(0.0, 1_000_000, 4_096);
+    plan.keyed = true;
+    let mut scenario = scenario(17, vec![worker(1_000.0)], vec![plan]);
+    // Before and around the solution, whenever that is.
+    scenario.restarts = (1..20).map(|number| at(f64::from(number) * 1.5)).collect();
+    let (outcome, _) = finish(&scenario);
+    assert!(outcome.answered[0].is_some());
 }

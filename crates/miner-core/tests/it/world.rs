@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use miner_core::{
     Action, CheckId, Claim, ClientId, Config, JobRecord, Nonces, Pool, Progress, RangeId,
-    Submission, WorkerId,
+    Submission, Takes, WorkerId,
 };
-use miner_kernels::{Best, Kernel, Message};
+use miner_kernels::{Best, Header, Kernel, Message, Problem, Puzzle};
 use sim::EventQueue;
 use stdx::{Instant, Prng};
 
@@ -35,6 +35,7 @@ pub(crate) struct WorkerPlan {
     pub(crate) speed: f64,
     /// Whether it is one of ours.
     pub(crate) extended: bool,
+    pub(crate) takes: Takes,
     pub(crate) nature: Nature,
     pub(crate) joins: Instant,
     pub(crate) dies: Option<Instant>,
@@ -44,6 +45,7 @@ pub(crate) struct WorkerPlan {
 
 #[derive(Clone, Debug)]
 pub(crate) struct JobPlan {
+    pub(crate) problem: Problem,
     pub(crate) message: String,
     pub(crate) nonces: Nonces,
     pub(crate) arrives: Instant,
@@ -78,7 +80,7 @@ pub(crate) struct Outcome {
     pub(crate) counters: miner_core::Counters,
 }
 
-type Held = (RangeId, String, Nonces);
+type Held = (RangeId, Puzzle, Nonces);
 
 #[derive(Debug)]
 enum Event {
@@ -130,6 +132,7 @@ pub(crate) fn worker(speed: f64) -> WorkerPlan {
     WorkerPlan {
         speed,
         extended: true,
+        takes: Takes::Headers,
         nature: Nature::Honest,
         joins: Instant::EPOCH,
         dies: None,
@@ -139,12 +142,35 @@ pub(crate) fn worker(speed: f64) -> WorkerPlan {
 
 pub(crate) fn job(at_seconds: f64, count: u64) -> JobPlan {
     JobPlan {
+        problem: Problem::Cmu,
         message: format!("job of {count} at {at_seconds}"),
         nonces: Nonces::new(0, count - 1).unwrap(),
         arrives: at(at_seconds),
         keyed: false,
         vanishes: None,
         client: 0,
+    }
+}
+
+/// A job of a header that one nonce in so many (a power of two, from 256) solves.
+pub(crate) fn header_job(at_seconds: f64, count: u64, one_in: u64) -> JobPlan {
+    let mut plan = job(at_seconds, count);
+    let mut bytes = [0; 80];
+    let seed = one_in ^ (count << 20) ^ plan.arrives.since(Instant::EPOCH).as_secs();
+    Prng::from_seed(seed).fill(&mut bytes);
+    // The mantissa is the upper three bytes of the target: 2^24 / `one_in`.
+    let mantissa = u32::try_from(0x7f_ffff / one_in * 2).unwrap();
+    bytes[72..76].copy_from_slice(&((0x20 << 24) | mantissa).to_le_bytes());
+    plan.problem = Problem::Bitcoin;
+    plan.message = Header::new(bytes).to_string();
+    plan
+}
+
+/// What a worker or the server makes of a message.
+fn puzzle(problem: Problem, message: &str) -> Puzzle {
+    match problem {
+        Problem::Cmu => Puzzle::Message(Message::new(message.as_bytes())),
+        Problem::Bitcoin => Puzzle::header(message.parse().unwrap()).unwrap(),
     }
 }
 
@@ -307,15 +333,15 @@ impl World {
         let worker = &mut self.workers[number];
         worker.session += 1;
         let speed = worker.plan.extended.then_some(worker.plan.speed);
-        let joined = self
-            .pool
-            .on_worker_joined(self.now, id(number, worker.session), speed);
+        let (id, takes) = (id(number, worker.session), worker.plan.takes);
+        let joined = self.pool.on_worker_joined(self.now, id, speed, takes);
         joined.expect("there is room");
     }
 
     fn arrive(&mut self, number: usize) {
         let plan = &self.scenario.jobs[number];
         let submission = Submission {
+            problem: plan.problem,
             message: plan.message.clone(),
             lower: plan.nonces.first(),
             upper: plan.nonces.last(),
@@ -336,7 +362,7 @@ impl World {
         self.pool = Pool::new(self.scenario.config.clone(), seed);
         for bytes in self.store.values() {
             match JobRecord::decode(bytes) {
-                Ok(record) => self.pool.restore(self.now, record),
+                Ok(record) => self.pool.restore(self.now, record).unwrap(),
                 Err(error) => self.trouble = Some(error.to_string()),
             }
         }
@@ -370,13 +396,18 @@ impl World {
                 Action::Assign {
                     worker,
                     range,
+                    problem,
                     message,
                     nonces,
                     ..
                 } => {
                     let (number, session) = parts(worker);
-                    let arrives = self.now.after(self.workers[number].plan.delay);
-                    let held = (range, message.to_string(), nonces);
+                    let plan = &self.workers[number].plan;
+                    let arrives = self.now.after(plan.delay);
+                    // One that doesn't know headers hashes their digits.
+                    let knows = plan.extended && plan.takes.includes(problem);
+                    let problem = if knows { problem } else { Problem::Cmu };
+                    let held = (range, puzzle(problem, &message), nonces);
                     self.events
                         .push(arrives, Event::Assigned(number, session, held));
                 }
@@ -395,10 +426,10 @@ impl World {
                 }
                 Action::Check {
                     check,
-                    message,
+                    puzzle,
                     nonces,
                 } => {
-                    let best = message.minimum(self.kernel, nonces.first()..=nonces.last());
+                    let best = puzzle.minimum(self.kernel, nonces.first()..=nonces.last());
                     let took = self.now.after(Duration::from_millis(5));
                     self.events
                         .push(took, Event::Checked(check, best.expect("not empty")));
@@ -440,12 +471,15 @@ impl World {
         let jobs = 0..self.scenario.jobs.len();
         let right = |number: &usize| {
             let job = &self.scenario.jobs[*number];
-            let message = Message::new(job.message.as_bytes());
+            let puzzle = puzzle(job.problem, &job.message);
             let all = job.nonces.first()..=job.nonces.last();
+            // Any solution will do. If there is none, the best there is.
             self.client(*number) == client
                 && self.outcome.answered[*number].is_none()
-                && message.hash(best.nonce) == best.hash
-                && message.minimum(self.kernel, all) == Some(best)
+                && job.nonces.contains(best.nonce)
+                && puzzle.hash(best.nonce) == best.hash
+                && (puzzle.is_solved_by(best.nonce)
+                    || puzzle.minimum(self.kernel, all) == Some(best))
         };
         match jobs.into_iter().find(right) {
             Some(number) => self.outcome.answered[number] = Some(self.now),
@@ -457,8 +491,12 @@ impl World {
     fn start(&mut self, number: usize) {
         let worker = &mut self.workers[number];
         worker.turn += 1;
-        let Some((_, _, nonces)) = worker.queue.front() else {
+        let Some((_, puzzle, nonces)) = worker.queue.front() else {
             return;
+        };
+        let hashes = match puzzle.problem() {
+            Problem::Cmu => nonces.count(),
+            Problem::Bitcoin => nonces.count() * 2,
         };
         let speed = match worker.plan.nature {
             Nature::SilentFrom(from) if from <= self.now => return,
@@ -466,7 +504,7 @@ impl World {
             _ => worker.plan.speed,
         };
         #[expect(clippy::cast_precision_loss, reason = "a simulated duration")]
-        let took = Duration::from_secs_f64(nonces.count() as f64 / speed);
+        let took = Duration::from_secs_f64(hashes as f64 / speed);
         self.events
             .push(self.now.after(took), Event::Finished(number, worker.turn));
     }
@@ -476,9 +514,8 @@ impl World {
         if worker.turn != turn {
             return;
         }
-        let (range, message, nonces) = worker.queue.pop_front().expect("it worked on it");
-        let message = Message::new(message.as_bytes());
-        let mut claim = self.claim(number, range, &message, nonces);
+        let (range, puzzle, nonces) = worker.queue.pop_front().expect("it worked on it");
+        let mut claim = self.claim(number, range, &puzzle, nonces);
         let worker = &mut self.workers[number];
         if !worker.plan.extended {
             claim.range = None;
@@ -491,16 +528,16 @@ impl World {
         self.start(number);
     }
 
-    fn claim(&self, number: usize, range: RangeId, message: &Message, nonces: Nonces) -> Claim {
+    fn claim(&self, number: usize, range: RangeId, puzzle: &Puzzle, nonces: Nonces) -> Claim {
         let find = |nonces: Nonces| {
-            let best = message.minimum(self.kernel, nonces.first()..=nonces.last());
+            let best = puzzle.minimum(self.kernel, nonces.first()..=nonces.last());
             best.expect("no range is empty")
         };
         let range = Some(range);
         let pieces = (0..16).filter_map(|at| nonces.piece(at, 16));
         let is_large = nonces.count() >= 16;
         let first = Best {
-            hash: message.hash(nonces.first()),
+            hash: puzzle.hash(nonces.first()),
             nonce: nonces.first(),
         };
         match self.workers[number].plan.nature {
@@ -530,7 +567,7 @@ impl World {
             Nature::OtherRange => {
                 let nonce = nonces.last() + 5;
                 let best = Best {
-                    hash: message.hash(nonce),
+                    hash: puzzle.hash(nonce),
                     nonce,
                 };
                 Claim {
@@ -575,10 +612,16 @@ pub(crate) fn draw(seed: u64) -> Scenario {
     for number in 0..prng.range(2..7) {
         let mut plan = worker(prng.range(200..4_000) as f64);
         plan.extended = prng.chance(2, 3);
+        if prng.chance(1, 3) {
+            plan.takes = Takes::Messages;
+        }
         plan.joins = seconds(&mut prng, 10);
         plan.delay = Duration::from_millis(prng.range(1..200));
-        // The first one stays honest and alive: somebody must do the work.
-        if number > 0 {
+        // The first one stays honest and alive, and takes everything: somebody must do the work.
+        if number == 0 {
+            plan.extended = true;
+            plan.takes = Takes::Headers;
+        } else {
             plan.nature = match prng.below(8) {
                 0 => Nature::FalseHash,
                 1 => Nature::Lazy,
@@ -597,15 +640,23 @@ pub(crate) fn draw(seed: u64) -> Scenario {
     let mut jobs = Vec::new();
     for _ in 0..prng.range(1..12) {
         let size = 1 << prng.below(15);
-        let mut plan = job(0.0, size + prng.below(size));
+        let count = size + prng.below(size);
+        let mut plan = if prng.chance(1, 4) {
+            // Solved at once, somewhere, or not at all.
+            header_job(0.0, count, 1 << prng.range(8..18))
+        } else {
+            let mut plan = job(0.0, count);
+            plan.message = format!("message {}", prng.below(1_000));
+            plan
+        };
         plan.arrives = seconds(&mut prng, 60);
         let first = if prng.chance(1, 2) {
-            prng.below(1 << 40)
+            let bits = if plan.problem == Problem::Cmu { 40 } else { 31 };
+            prng.below(1 << bits)
         } else {
             0
         };
         plan.nonces = Nonces::new(first, first + plan.nonces.last()).unwrap();
-        plan.message = format!("message {}", prng.below(1_000));
         plan.keyed = prng.chance(1, 2);
         if prng.chance(1, 5) {
             plan.vanishes = Some(

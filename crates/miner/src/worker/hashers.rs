@@ -2,7 +2,7 @@
 //!
 //! A range is done in slices, which the threads take one after the other. When the slices of
 //! a range are all taken, free threads begin with the next range: none waits at the end of a
-//! range for the others. Results of ranges without an id are handed out in the order of the
+//! range for the others. A range of which a nonce ends the search is done at once. Results of ranges without an id are handed out in the order of the
 //! ranges, because that is how an original server tells them apart.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use std::thread;
 
 use miner_core::Nonces;
 use miner_core::limits::PIECES;
-use miner_kernels::{Best, Kernel, Message};
+use miner_kernels::{Best, Kernel, Puzzle};
 use tokio::sync::mpsc;
 
 /// Nonces of a slice: some milliseconds, so that a range that is taken back costs little.
@@ -25,7 +25,7 @@ const RESULTS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Work {
     id: Option<u64>,
-    message: Arc<Message>,
+    puzzle: Arc<Puzzle>,
     /// What no thread has taken yet: which piece, and what is left of it.
     left: VecDeque<(usize, Nonces)>,
     /// Slices that threads have.
@@ -33,6 +33,8 @@ pub(super) struct Work {
     /// The best of each piece that has nonces.
     bests: [Option<Best>; PIECES],
     is_small: bool,
+    /// What ends the search.
+    solution: Option<Best>,
 }
 
 /// The best of a range.
@@ -40,25 +42,35 @@ pub(super) struct Work {
 pub(super) struct Found {
     pub(super) id: Option<u64>,
     pub(super) best: Best,
-    /// The smallest hash of each piece; empty for a range of fewer nonces than pieces.
+    /// The smallest hash of each piece; empty for a range of fewer nonces than pieces, and
+    /// for one that was not hashed to its end because the search is over.
     pub(super) minima: Vec<u64>,
 }
 
 impl Work {
-    pub(super) fn new(id: Option<u64>, message: &str, nonces: Nonces) -> Self {
+    pub(super) fn new(id: Option<u64>, puzzle: Puzzle, nonces: Nonces) -> Self {
         let piece = |at| nonces.piece(at, PIECES).map(|piece| (at, piece));
         Self {
             id,
-            message: Arc::new(Message::new(message.as_bytes())),
+            puzzle: Arc::new(puzzle),
             left: (0..PIECES).filter_map(piece).collect(),
             taken: 0,
             bests: [None; PIECES],
             is_small: nonces.count() < PIECES as u128,
+            solution: None,
         }
     }
 
-    /// What is found when every slice is done.
+    /// What is found when every slice is done, or the search is over.
     fn found(&self) -> Option<Found> {
+        let solved = self.solution.map(|best| Found {
+            id: self.id,
+            best,
+            minima: Vec::new(),
+        });
+        if solved.is_some() {
+            return solved;
+        }
         if self.taken > 0 || !self.left.is_empty() {
             return None;
         }
@@ -149,8 +161,8 @@ impl Shared {
 
     /// What a thread does.
     fn work(&self, kernel: Kernel, results: &mpsc::Sender<Found>) {
-        while let Some((number, message, at, slice)) = self.take() {
-            let best = message.minimum(kernel, slice.first()..=slice.last());
+        while let Some((number, puzzle, at, slice)) = self.take() {
+            let best = puzzle.minimum(kernel, slice.first()..=slice.last());
             let found = self.finish(number, at, best);
             for found in found {
                 // The receiver is gone when the server is: `take` ends the thread.
@@ -162,7 +174,7 @@ impl Shared {
     }
 
     /// The next slice; waits for one. Nothing when it is over.
-    fn take(&self) -> Option<(u64, Arc<Message>, usize, Nonces)> {
+    fn take(&self) -> Option<(u64, Arc<Puzzle>, usize, Nonces)> {
         let mut queue = self.lock();
         loop {
             if queue.is_closed {
@@ -179,7 +191,7 @@ impl Shared {
                     work.left.push_front((at, rest));
                 }
                 work.taken += 1;
-                return Some((*number, Arc::clone(&work.message), at, slice));
+                return Some((*number, Arc::clone(&work.puzzle), at, slice));
             }
             let waiting = self.changed.wait(queue);
             queue = waiting.unwrap_or_else(PoisonError::into_inner);
@@ -193,6 +205,8 @@ impl Shared {
         if let Some((_, work)) = works.iter_mut().find(|(found, _)| *found == number) {
             work.taken -= 1;
             work.bests[at] = work.bests[at].into_iter().chain(best).min();
+            let solution = best.filter(|best| work.puzzle.is_solved_by(best.nonce));
+            work.solution = work.solution.or(solution);
         }
         let (mut done, mut at) = (Vec::new(), 0);
         while let Some((_, work)) = works.get(at) {
@@ -210,7 +224,13 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use miner_kernels::{Header, Message};
+
     use super::*;
+
+    fn text() -> Puzzle {
+        Puzzle::Message(Message::new(b"m"))
+    }
 
     #[tokio::test]
     async fn ranges_are_done_in_order_by_any_number_of_threads() {
@@ -221,7 +241,7 @@ mod tests {
                 .map(|(first, last)| Nonces::new(first, last).unwrap())
                 .to_vec();
             for nonces in &ranges {
-                hashers.push(Work::new(None, "m", *nonces));
+                hashers.push(Work::new(None, text(), *nonces));
             }
             for nonces in &ranges {
                 let found = results.recv().await.unwrap();
@@ -241,11 +261,27 @@ mod tests {
         let one = NonZeroUsize::new(1).unwrap();
         let (hashers, mut results) = Hashers::start(Kernel::PORTABLE, one).unwrap();
         let range = |first, last| Nonces::new(first, last).unwrap();
-        hashers.push(Work::new(Some(1), "m", range(0, u64::MAX)));
-        hashers.push(Work::new(Some(2), "m", range(0, u64::MAX - 5)));
-        hashers.push(Work::new(Some(3), "m", range(0, 9)));
+        hashers.push(Work::new(Some(1), text(), range(0, u64::MAX)));
+        hashers.push(Work::new(Some(2), text(), range(0, u64::MAX - 5)));
+        hashers.push(Work::new(Some(3), text(), range(0, 9)));
         hashers.cancel(2);
         hashers.cancel(1);
         assert_eq!(results.recv().await.unwrap().id, Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_solved_header_ends_its_range() {
+        let one = NonZeroUsize::new(1).unwrap();
+        let (hashers, mut results) = Hashers::start(Kernel::PORTABLE, one).unwrap();
+        let mut bytes = [9; 80];
+        bytes[72..76].copy_from_slice(&0x207f_ffff_u32.to_le_bytes());
+        let puzzle = Puzzle::header(Header::new(bytes)).unwrap();
+        let all = Nonces::new(0, u64::from(u32::MAX)).unwrap();
+        hashers.push(Work::new(Some(1), puzzle.clone(), all));
+        hashers.push(Work::new(Some(2), text(), Nonces::new(0, 0).unwrap()));
+        let found = results.recv().await.unwrap();
+        assert_eq!(found.id, Some(1));
+        assert!(puzzle.is_solved_by(found.best.nonce) && found.minima.is_empty());
+        assert_eq!(results.recv().await.unwrap().id, Some(2));
     }
 }

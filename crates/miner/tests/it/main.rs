@@ -5,6 +5,8 @@
     reason = "tests: helpers are not recognised as such"
 )]
 
+mod header;
 mod original;
+mod plain_lsp;
 mod pool;
 mod world;

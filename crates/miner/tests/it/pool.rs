@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kv::store::Store;
 use miner::client::{Outcome, ask};
-use miner_core::{Message, Progress, RequestExtension};
+use miner_core::{Message, Progress, RequestExtension, Takes};
 use miner_kernels::Best;
 
 use crate::world::{Running, check, expected, lsp_config};
@@ -177,8 +177,9 @@ async fn raw_worker(server: &Running) -> lsp::Client {
         .unwrap();
     let join = Message::Join {
         speed: Some(10_000.0),
-    }
-    .encode();
+        takes: Takes::Messages,
+    };
+    let join = join.encode();
     worker.write(Bytes::from(join)).await.unwrap();
     worker
 }
@@ -192,7 +193,7 @@ async fn next_range(worker: &lsp::Client) -> ((u64, u64), Option<u64>) {
         Message::Request {
             lower,
             upper,
-            extension: RequestExtension::Worker { range },
+            extension: RequestExtension::Worker { range, .. },
             ..
         } => ((lower, upper), Some(range)),
         other => panic!("{other:?}"),

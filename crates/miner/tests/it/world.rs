@@ -8,7 +8,7 @@ use kv::store::Store;
 use miner::client::{Job, Outcome, ask};
 use miner::worker::{self, WorkerConfig};
 use miner::{Server, ServerConfig};
-use miner_kernels::{Best, Kernel, Message};
+use miner_kernels::{Best, Kernel, Message, Problem};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -64,6 +64,7 @@ impl Running {
         Job {
             server: self.address,
             lsp: lsp_config(),
+            problem: Problem::Cmu,
             message: message.to_owned(),
             lower: 0,
             upper,
