@@ -39,7 +39,7 @@ impl Job {
 
     fn audit_is_due(&self, id: TaskId) -> bool {
         let task = self.task(id);
-        let readable = id.stage == Stage::Map || self.maps.iter().all(|m| m.winner.is_some());
+        let readable = id.stage == Stage::Map || self.maps_are_readable();
         let wanted = matches!(task.audit, Audit::Wanted { .. });
         wanted && task.winner.is_some() && task.running.is_empty() && readable
     }

@@ -24,19 +24,20 @@ impl Job {
             .values()
             .filter(|a| a.purpose == Purpose::Backup)
             .count();
-        let slots: u32 = self
+        let slots = self
             .workers
             .values()
             .filter(|w| w.is_connected())
-            .map(|w| w.slots)
-            .sum();
-        let cap = (slots as usize / 2).max(1);
+            .fold(0_usize, |sum, w| sum.saturating_add(w.slots as usize));
+        let cap = (slots / 2).max(1);
         if running >= cap || !self.has_room() {
             return;
         }
+        let readable = self.maps_are_readable();
         let mut late: Vec<(Duration, TaskId)> = self
             .attempts
             .values()
+            .filter(|attempt| readable || attempt.task.stage == Stage::Map)
             .filter_map(|attempt| Some((self.lateness(attempt)?, attempt.task)))
             .collect();
         late.sort_by(|a, b| b.cmp(a));

@@ -220,7 +220,6 @@ impl Job {
         self.retired.insert(id, name);
         self.failures += 1;
         self.remove_file(id, name);
-        let skip_left = self.skipped < config.skip_max;
         let task = self.task_mut(name);
         task.in_journal = task.in_journal.saturating_sub(1);
         match failure {
@@ -233,24 +232,9 @@ impl Job {
             }
             Failure::User {
                 record: Some(record),
-                ..
+                message,
             } if config.skip_max > 0 && name.stage == Stage::Map => {
-                let times = task.record_failures.entry(record).or_insert(0);
-                *times += 1;
-                if *times < config.skip_after || task.skip.contains(&record) {
-                    return;
-                }
-                if skip_left {
-                    task.in_journal += 1;
-                    let map = name.index;
-                    self.queue.push(Record::Skip { map, record });
-                } else {
-                    self.end(Outcome::Failed(JobError::TooManyBadRecords {
-                        allowed: config.skip_max,
-                        task: name,
-                        record,
-                    }));
-                }
+                self.apply_bad_record(name, record, message);
             }
             last => {
                 let (times, max) = if matches!(last, Failure::User { .. }) {
@@ -268,6 +252,44 @@ impl Job {
                     }));
                 }
             }
+        }
+    }
+
+    /// The job's code failed at a record that may be left out.
+    fn apply_bad_record(&mut self, name: TaskId, record: u64, message: String) {
+        let config = &self.config;
+        // Code that fails at another record each time must end, too.
+        let most = config.skip_max.saturating_mul(config.skip_after);
+        let most = most.saturating_add(config.user_failures_max);
+        let (skip_max, skip_after) = (config.skip_max, config.skip_after);
+        let skip_left = self.skipped < skip_max;
+        let task = self.task_mut(name);
+        task.user_failures += 1;
+        let times = task.user_failures;
+        if times >= most {
+            let record = Some(record);
+            let last = Failure::User { record, message };
+            return self.end(Outcome::Failed(JobError::TaskFailed {
+                task: name,
+                times,
+                last,
+            }));
+        }
+        let at_record = task.record_failures.entry(record).or_insert(0);
+        *at_record += 1;
+        if *at_record < skip_after || task.skip.contains(&record) {
+            return;
+        }
+        if skip_left {
+            task.in_journal += 1;
+            let map = name.index;
+            self.queue.push(Record::Skip { map, record });
+        } else {
+            self.end(Outcome::Failed(JobError::TooManyBadRecords {
+                allowed: skip_max,
+                task: name,
+                record,
+            }));
         }
     }
 
@@ -341,6 +363,8 @@ impl Job {
                     source: present,
                 },
             ),
+            // It may come back until its lease has ended.
+            Some(present) if self.is_awaited(present.worker) => {}
             Some(_) => {
                 let max = self.config.fetch_failures_max;
                 let task = &mut self.maps[map as usize];

@@ -40,6 +40,9 @@ pub(crate) enum Phase {
 pub enum Heard {
     /// It was taken in.
     Yes,
+    /// The coordinator's epoch is not durable yet: a registration is kept, and answered when
+    /// it is. Until then nothing may be said to anybody.
+    Early,
     /// It belongs to another coordinator's reign: nothing was done.
     Stale,
     /// The worker is lost or unknown: it has to register first.
@@ -126,10 +129,13 @@ impl Job {
             }
             // Not yet in office: nothing may be said to anybody.
             Phase::Opening => {
+                if crate::planted::planted!(self.config, SpeaksEarly) {
+                    self.send(worker, crate::message::ToWorker::Welcome);
+                }
                 if let FromWorker::Register { slots, held } = message {
                     self.early.insert(worker, (slots, held));
                 }
-                return Heard::Yes;
+                return Heard::Early;
             }
             // What workers have must stay until the end is durable.
             Phase::Ending | Phase::Publishing => {
@@ -331,7 +337,7 @@ impl Job {
             let seconds = limit.as_secs();
             return self.end(Outcome::Failed(JobError::Deadline { seconds }));
         }
-        if self.workers.values().any(Worker::is_connected) {
+        if self.workers.values().any(Worker::is_of_use) {
             self.no_worker_since = None;
             return;
         }
@@ -365,11 +371,25 @@ impl Job {
     }
 
     pub(crate) fn is_committing(&self, attempt: AttemptId) -> bool {
-        self.maps.iter().chain(&self.reduces).any(|task| {
-            task.committing
-                .as_ref()
-                .is_some_and(|(committing, _)| *committing == attempt)
+        // What is being committed doesn't run any more: it was retired.
+        self.retired.get(&attempt).is_some_and(|task| {
+            let committing = self.task(*task).committing.as_ref();
+            committing.is_some_and(|(committing, _)| *committing == attempt)
         })
+    }
+
+    /// Whether this attempt is its task's result, durably.
+    pub(crate) fn is_winner(&self, attempt: AttemptId) -> bool {
+        self.retired.get(&attempt).is_some_and(|task| {
+            let winner = self.task(*task).winner.as_ref();
+            winner.is_some_and(|winner| winner.attempt == attempt)
+        })
+    }
+
+    /// Whether every map's output is there: only then is a reduce told where they are, so that
+    /// each reduce knows a source for every map, and can ask when that one fails.
+    pub(crate) fn maps_are_readable(&self) -> bool {
+        self.maps.iter().all(|task| task.winner.is_some())
     }
 
     /// Notes that a worker executes an attempt.

@@ -22,7 +22,8 @@
 //!   audit) the digests are compared; a difference ends the job as non-deterministic.
 //! * **A coordinator that was replaced can do nothing.** Each coordinator opens the journal with
 //!   an epoch; a batch is written only where nothing is yet, so the older one's next batch finds
-//!   its place taken. Workers ignore what comes from a lower epoch.
+//!   its place taken. Workers ignore what comes from a lower epoch. Where several share a store,
+//!   [`Leadership`] leaves one that lives alone.
 
 mod attempt;
 mod audit;
@@ -32,6 +33,7 @@ mod config;
 mod failure;
 mod id;
 mod job;
+mod leader;
 mod message;
 mod planted;
 mod receipt;
@@ -47,6 +49,7 @@ pub use config::{Config, Plan};
 pub use failure::{Failure, JobError};
 pub use id::{AttemptId, Epoch, ParseIdError, Stage, TaskId, WorkerId};
 pub use job::{Heard, Job, Taken};
+pub use leader::{Answer, Ask, LeaderTimes, Leadership, Standing, Term};
 pub use message::{
     Action, Assignment, Event, FromWorker, Held, HeldState, How, Report, Source, ToWorker,
 };

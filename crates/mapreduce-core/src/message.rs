@@ -112,6 +112,8 @@ pub struct Assignment {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToWorker {
+    /// The worker is registered, in the reign that the message is from.
+    Welcome,
     /// Execute this. May be repeated.
     Assign(Assignment),
     /// Stop this; its files can go.

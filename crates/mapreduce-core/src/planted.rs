@@ -3,7 +3,7 @@
 //! Compiled in only with the feature `planted`. Each bug is one condition at the place where
 //! the right code stands; without the feature `planted!` is the constant `false`.
 
-/// A bug that a `MapReduce` coordinator might well have.
+/// A bug that a `MapReduce` coordinator might well have. Its checker is in `mapreduce-sim`.
 #[cfg(feature = "planted")]
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum PlantedBug {
@@ -23,12 +23,16 @@ pub enum PlantedBug {
     MismatchIgnored,
     /// A reduce is believed that read something else than the maps wrote.
     ConservationUnchecked,
+    /// A coordinator speaks before its epoch is durable.
+    SpeaksEarly,
+    /// A standby takes over from a leader that lives.
+    ImpatientStandby,
 }
 
 #[cfg(feature = "planted")]
 impl PlantedBug {
     /// Every bug.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::DoubleCommit,
         Self::LostReexecution,
         Self::EarlyVisibility,
@@ -37,6 +41,8 @@ impl PlantedBug {
         Self::ConflictIgnored,
         Self::MismatchIgnored,
         Self::ConservationUnchecked,
+        Self::SpeaksEarly,
+        Self::ImpatientStandby,
     ];
 }
 

@@ -67,7 +67,7 @@ impl Job {
             task.losing = false;
         }
         job.await_workers();
-        let epoch = Epoch(job.epoch.0 + 1);
+        let epoch = Epoch(job.epoch.0.saturating_add(1));
         job.epoch = epoch;
         job.queue.push(Record::Opened { epoch, owner });
         job.step();
@@ -143,7 +143,7 @@ impl Job {
     }
 
     fn apply_opened(&mut self, epoch: Epoch, owner: u64) {
-        if epoch == self.epoch && owner == self.owner {
+        if !self.replaying && epoch == self.epoch && owner == self.owner {
             // Our own: from now on things are done.
             match self.ended.take() {
                 Some(outcome) => {
@@ -200,11 +200,16 @@ impl Job {
         }
     }
 
-    /// Tells the reduces that run where the output is, unless it is lost already.
+    /// The output of a map is there, unless it is lost already.
     fn after_map_committed(&mut self, map: u32, worker: WorkerId) {
         if self.workers.get(&worker).is_some_and(|w| !w.may_return()) {
             return self.lose_output(map);
         }
+        self.tell_readers(map);
+    }
+
+    /// Tells the reduces that run where a map's output is.
+    pub(crate) fn tell_readers(&mut self, map: u32) {
         let readers: Vec<_> = self
             .attempts
             .iter()

@@ -12,7 +12,7 @@ impl Job {
             return;
         }
         self.schedule_maps();
-        if self.maps.iter().all(|task| task.winner.is_some()) {
+        if self.maps_are_readable() {
             self.schedule_reduces();
         }
         self.schedule_audits();
@@ -92,11 +92,13 @@ impl Job {
             .map(|(_, id)| id)
     }
 
-    /// The order to execute an attempt that is enlisted.
+    /// The order to execute an attempt that is enlisted; none for a reduce while the output
+    /// of a map is lost.
     fn assignment(&self, id: AttemptId) -> Option<Assignment> {
         let task = self.attempts.get(&id)?.task;
         let sources = match task.stage {
             Stage::Map => Vec::new(),
+            Stage::Reduce if !self.maps_are_readable() => return None,
             Stage::Reduce => (0..self.plan.maps)
                 .filter_map(|map| self.source(map, task.index))
                 .collect(),
@@ -145,12 +147,12 @@ impl Job {
             .map(|(id, _)| *id)
             .collect();
         for id in unknown {
-            let Some(attempt) = self.attempts.get_mut(&id) else {
+            let Some(assignment) = self.assignment(id) else {
                 continue;
             };
-            attempt.known = now;
-            let worker = attempt.worker;
-            if let Some(assignment) = self.assignment(id) {
+            if let Some(attempt) = self.attempts.get_mut(&id) {
+                attempt.known = now;
+                let worker = attempt.worker;
                 self.send(worker, ToWorker::Assign(assignment));
             }
         }

@@ -54,6 +54,11 @@ impl Worker {
         matches!(self.reach, Reach::Connected { .. })
     }
 
+    /// Whether anything can come of it: one that leaves takes no new work.
+    pub(crate) fn is_of_use(&self) -> bool {
+        self.is_connected() && (!self.draining || !self.running.is_empty())
+    }
+
     /// Whether it may hold what it held.
     pub(crate) const fn may_return(&self) -> bool {
         !matches!(self.reach, Reach::Lost)
@@ -111,11 +116,12 @@ impl Job {
             .or_insert_with(|| Worker::awaited(now));
         let is_new = !worker.is_connected();
         worker.reach = Reach::Connected { heard: now };
-        worker.slots = slots;
+        // One without any would be waited for in vain.
+        worker.slots = slots.max(1);
+        self.send(id, ToWorker::Welcome);
         if is_new {
             self.tell(Event::Joined(id));
         }
-        self.no_worker_since = None;
         for held in held {
             self.adopt(id, held);
         }
@@ -123,12 +129,14 @@ impl Job {
         let has: BTreeSet<AttemptId> = held.iter().map(|h| h.attempt).collect();
         for map in 0..self.plan.maps {
             let task = &self.maps[map as usize];
-            let gone = task
-                .winner
-                .as_ref()
-                .is_some_and(|w| w.worker == id && !has.contains(&w.attempt));
-            if gone {
+            let Some(winner) = task.winner.as_ref().filter(|w| w.worker == id) else {
+                continue;
+            };
+            if !has.contains(&winner.attempt) {
                 self.lose_output(map);
+            } else if is_new {
+                // Reduces may have been told of it while nobody knew where it is.
+                self.tell_readers(map);
             }
         }
     }
@@ -275,6 +283,11 @@ impl Job {
         }
     }
 
+    pub(crate) fn is_awaited(&self, id: WorkerId) -> bool {
+        let found = self.workers.get(&id);
+        found.is_some_and(|w| matches!(w.reach, Reach::Awaited { .. }))
+    }
+
     /// Whether every reduce is committed and compared: then no map's output is read again.
     pub(crate) fn outputs_are_consumed(&self) -> bool {
         self.reduces.iter().all(crate::task::Task::is_settled)
@@ -315,6 +328,9 @@ impl Job {
                 && found.worker == id
             {
                 found.observe(*progress, now);
+            } else if self.is_winner(*attempt) {
+                // It was committed while this was on its way: what it wrote must stay.
+                self.send(id, ToWorker::Accepted { attempt: *attempt });
             } else if !self.is_committing(*attempt) {
                 // It was given to others since, or the task is done.
                 self.send(id, ToWorker::Cancel { attempt: *attempt });

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{AttemptId, Batch, Epoch, FromWorker, Receipt, ToWorker, WorkerId};
+use mapreduce_core::{
+    Answer, Ask, AttemptId, Batch, Epoch, FromWorker, Receipt, ToWorker, WorkerId,
+};
 use stdx::NodeId;
 
 use crate::job::{Counts, Word};
@@ -22,8 +24,8 @@ pub(crate) enum Message {
         /// Where workers are.
         nodes: BTreeMap<WorkerId, NodeId>,
     },
-    /// A coordinator's epoch; sent when a worker registers.
-    Reign(Epoch),
+    /// The coordinator with this epoch lives.
+    Alive(Epoch),
     /// The worker is unknown there, or was given up.
     RegisterAgain(Epoch),
     // Worker and worker.
@@ -39,15 +41,29 @@ pub(crate) enum Message {
         source: AttemptId,
         words: Option<Vec<Word>>,
     },
-    // Anybody and the store.
-    Load,
-    Loaded(Vec<Batch>),
+    // Anybody and the store. What is answered has a number, which the answer repeats.
+    Lead {
+        ask: u64,
+        question: Ask,
+    },
+    LeadAnswer {
+        ask: u64,
+        answer: Answer,
+    },
+    Load {
+        ask: u64,
+    },
+    Loaded {
+        ask: u64,
+        journal: Vec<Batch>,
+    },
     Append {
+        ask: u64,
         seq: u64,
         batch: Batch,
     },
     Appended {
-        seq: u64,
+        ask: u64,
         durable: bool,
     },
     WriteFile {
@@ -61,11 +77,12 @@ pub(crate) enum Message {
         name: String,
     },
     Publish {
+        ask: u64,
         epoch: Epoch,
         receipt: Box<Receipt>,
     },
     Published {
-        epoch: Epoch,
+        ask: u64,
         result: Result<(), String>,
     },
 }
@@ -86,6 +103,7 @@ impl sim::Message for Message {
                 FromWorker::Draining => "draining",
             },
             Self::Order { body, .. } => match body {
+                ToWorker::Welcome => "welcome",
                 ToWorker::Assign(_) => "assign",
                 ToWorker::Cancel { .. } => "cancel",
                 ToWorker::Accepted { .. } => "accepted",
@@ -94,12 +112,14 @@ impl sim::Message for Message {
                 ToWorker::Released => "released",
                 ToWorker::Close => "close",
             },
-            Self::Reign(_) => "reign",
+            Self::Alive(_) => "alive",
             Self::RegisterAgain(_) => "register-again",
             Self::Fetch { .. } => "fetch",
             Self::Fetched { .. } => "fetched",
-            Self::Load => "load",
-            Self::Loaded(_) => "loaded",
+            Self::Lead { .. } => "lead",
+            Self::LeadAnswer { .. } => "lead-answer",
+            Self::Load { .. } => "load",
+            Self::Loaded { .. } => "loaded",
             Self::Append { .. } => "append",
             Self::Appended { .. } => "appended",
             Self::WriteFile { .. } => "write-file",
@@ -114,7 +134,8 @@ impl sim::Message for Message {
         matches!(
             self,
             Self::Fetched { .. }
-                | Self::Loaded(_)
+                | Self::LeadAnswer { .. }
+                | Self::Loaded { .. }
                 | Self::Appended { .. }
                 | Self::FileWritten { .. }
                 | Self::Published { .. }
@@ -138,15 +159,20 @@ impl sim::Message for Message {
                 | ToWorker::Accepted { attempt }
                 | ToWorker::Discard { attempt }
                 | ToWorker::Moved { attempt, .. } => [epoch.0, attempt.number, 0],
-                ToWorker::Released | ToWorker::Close => [epoch.0, 0, 0],
+                ToWorker::Welcome | ToWorker::Released | ToWorker::Close => [epoch.0, 0, 0],
             },
-            Self::Reign(epoch) | Self::RegisterAgain(epoch) => [epoch.0, 0, 0],
+            Self::Alive(epoch) | Self::RegisterAgain(epoch) => [epoch.0, 0, 0],
             Self::Fetch { map, source, .. } | Self::Fetched { map, source, .. } => {
                 [u64::from(*map), source.number, 0]
             }
-            Self::Append { seq, batch } => [*seq, batch.epoch.0, batch.records.len() as u64],
-            Self::Appended { seq, durable } => [*seq, u64::from(*durable), 0],
-            Self::Publish { epoch, .. } | Self::Published { epoch, .. } => [epoch.0, 0, 0],
+            Self::Append { ask, seq, batch } => [*ask, *seq, batch.epoch.0],
+            Self::Appended { ask, durable } => [*ask, u64::from(*durable), 0],
+            Self::Publish { ask, epoch, .. } => [*ask, epoch.0, 0],
+            Self::Lead { ask, .. }
+            | Self::LeadAnswer { ask, .. }
+            | Self::Load { ask }
+            | Self::Loaded { ask, .. }
+            | Self::Published { ask, .. } => [*ask, 0, 0],
             _ => [0; 3],
         }
     }

@@ -39,7 +39,7 @@ impl Process for Node {
 
     fn boot(start: &Start, context: &mut Context<'_, Message>) -> Result<Self, String> {
         Ok(match start.kind {
-            Kind::Store => Self::Store(Box::new(Store::new())),
+            Kind::Store => Self::Store(Box::new(Store::new(&start.scenario))),
             Kind::Coordinator => {
                 Self::Coordinator(Box::new(Coordinator::new(&start.scenario, context)))
             }

@@ -1,8 +1,9 @@
 //! One run: the world, the faults, the end.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use mapreduce_core::Outcome;
+use mapreduce_core::{Epoch, Outcome};
 use sim::{
     Delay, DiskOptions, Failure, NetworkOptions, Plan, Recording, Step, Violation, World,
     WorldOptions,
@@ -64,6 +65,7 @@ pub fn run_with(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
     let mut world = build(scenario);
     let mut outcome = None;
     let mut died = false;
+    let mut reigns = BTreeMap::new();
     let end = Instant::EPOCH.after(DEADLINE);
     let mut linger = None;
     while let Some(step) = world.step(linger.unwrap_or(end)) {
@@ -82,6 +84,9 @@ pub fn run_with(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
                 }
                 if node == STORE {
                     die_at_batch(&mut world, scenario, &mut died);
+                }
+                if let Err(violation) = check_reign(&world, node, &mut reigns) {
+                    return fail(scenario, &world, violation);
                 }
             }
             Step::Nothing => {}
@@ -195,6 +200,29 @@ fn start(world: &mut World<Node, Task>, scenario: &Scenario, node: NodeId) {
             }
         });
     }
+}
+
+/// A worker follows only who has opened the journal.
+fn check_reign(
+    world: &World<Node, Task>,
+    node: NodeId,
+    reigns: &mut BTreeMap<NodeId, Epoch>,
+) -> Result<(), Violation> {
+    let (Some(Node::Worker(worker)), Some(Node::Store(store))) =
+        (world.process(node), world.process(STORE))
+    else {
+        return Ok(());
+    };
+    let epoch = worker.epoch;
+    let known = reigns.insert(node, epoch);
+    if known == Some(epoch) || epoch == Epoch(0) || store.has_opened(epoch) {
+        return Ok(());
+    }
+    let detail = format!("{node} follows {epoch}, which nobody has opened");
+    Err(Violation::new(
+        "only who has opened the journal speaks",
+        detail,
+    ))
 }
 
 /// Kills the first coordinator when the chosen batch has arrived, and starts it again.

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use mapreduce_core::Config;
-use stdx::{NodeId, Prng};
+use mapreduce_core::{Config, LeaderTimes};
+use stdx::{Instant, NodeId, Prng};
 
 use crate::job::{Input, Word};
 
@@ -49,15 +49,23 @@ pub struct Scenario {
     pub(crate) notice_per_mille: u64,
     /// The usual time of an execution.
     pub(crate) task_time: Duration,
-    pub(crate) loss_per_mille: u64,
-    pub(crate) duplicate_per_mille: u64,
-    pub(crate) ordered: bool,
+    /// Messages in a thousand that are lost.
+    pub loss_per_mille: u64,
+    /// And that arrive twice.
+    pub duplicate_per_mille: u64,
+    /// Whether what one node sends to another arrives in order.
+    pub ordered: bool,
     /// Crashes and pauses.
     pub crashes: Vec<Crash>,
     /// When the second coordinator begins, if it does.
     pub second: Option<Duration>,
     /// The coordinator dies when this batch arrives at the store: whether it is written first.
     pub die_at_batch: Option<(u64, bool)>,
+    /// While there are faults, coordinators replace one another at the slightest silence.
+    pub hasty: bool,
+    /// While there are faults, a coordinator that was replaced goes on until its journal stops
+    /// it: what would happen if there were no key.
+    pub deaf: bool,
 }
 
 impl Scenario {
@@ -84,15 +92,18 @@ impl Scenario {
             crashes: Vec::new(),
             second: None,
             die_at_batch: None,
+            hasty: false,
+            deaf: false,
         };
         for _ in 0..workers {
             let slow = prng.below(4) == 0;
             scenario.slowness.push(if slow { 10 } else { 1 });
         }
         scenario.draw_crashes(&mut prng);
-        if prng.below(2) == 0 {
+        if prng.below(3) > 0 {
             scenario.second = Some(Duration::from_millis(prng.below(40_000)));
         }
+        scenario.hasty = prng.below(2) == 0;
         scenario
     }
 
@@ -102,6 +113,7 @@ impl Scenario {
         let mut scenario = Self::draw(seed);
         scenario.crashes.clear();
         scenario.second = None;
+        scenario.hasty = false;
         scenario.fail_per_mille = 0;
         scenario.alter_per_mille = 0;
         scenario.loss_per_mille = 0;
@@ -110,6 +122,24 @@ impl Scenario {
         scenario.input.bad.clear();
         scenario.input.unsteady = None;
         scenario
+    }
+
+    pub(crate) fn is_deaf(&self, now: Instant) -> bool {
+        self.deaf && now < Instant::EPOCH.after(FAULTS_END)
+    }
+
+    pub(crate) fn is_hasty(&self, now: Instant) -> bool {
+        self.hasty && now < Instant::EPOCH.after(FAULTS_END)
+    }
+
+    /// How long coordinators wait for one another, at this time.
+    pub(crate) fn leader_times(&self, now: Instant) -> LeaderTimes {
+        let times = if self.is_hasty(now) {
+            LeaderTimes::new(Duration::from_millis(200), Duration::from_millis(300))
+        } else {
+            LeaderTimes::new(Duration::from_secs(1), Duration::from_secs(5))
+        };
+        times.planted_like(&self.config)
     }
 
     /// Every worker is killed once, on top of what was drawn.

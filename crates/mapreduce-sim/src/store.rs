@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use mapreduce_core::{Batch, Epoch, Receipt, Record, Stage};
+use mapreduce_core::{Answer, Ask, Batch, Epoch, Receipt, Record, Stage, Term};
 use sim::{Context, Violation};
-use stdx::NodeId;
+use stdx::{Instant, NodeId};
 
 use crate::job::Counts;
 use crate::message::Message;
+use crate::scenario::Scenario;
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct Store {
+    scenario: Scenario,
+    /// The leader's key: its version, what it holds, when that was written.
+    leader: Option<(u64, Term, Instant)>,
     pub(crate) journal: Vec<Batch>,
     pub(crate) files: BTreeMap<String, Counts>,
     /// The receipt, and what the winners' files held, when the output came into being.
@@ -24,8 +28,10 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
+            scenario: scenario.clone(),
+            leader: None,
             journal: Vec::new(),
             files: BTreeMap::new(),
             published: None,
@@ -42,14 +48,21 @@ impl Store {
         message: Message,
     ) {
         match message {
-            Message::Load => context.send(from, Message::Loaded(self.journal.clone())),
-            Message::Append { seq, batch } => {
+            Message::Lead { ask, question } => {
+                let answer = self.on_leader(context.now, question);
+                context.send(from, Message::LeadAnswer { ask, answer });
+            }
+            Message::Load { ask } => {
+                let journal = self.journal.clone();
+                context.send(from, Message::Loaded { ask, journal });
+            }
+            Message::Append { ask, seq, batch } => {
                 self.appends += 1;
                 if self.refuse == Some(self.appends) {
                     return;
                 }
                 let durable = self.append(seq, batch);
-                context.send(from, Message::Appended { seq, durable });
+                context.send(from, Message::Appended { ask, durable });
             }
             Message::WriteFile { name, counts } => {
                 self.files.insert(name.clone(), counts);
@@ -58,12 +71,58 @@ impl Store {
             Message::RemoveFile { name } => {
                 self.files.remove(&name);
             }
-            Message::Publish { epoch, receipt } => {
+            Message::Publish {
+                ask,
+                epoch,
+                receipt,
+            } => {
                 let result = self.publish(epoch, *receipt);
-                context.send(from, Message::Published { epoch, result });
+                context.send(from, Message::Published { ask, result });
             }
             _ => {}
         }
+    }
+
+    fn on_leader(&mut self, now: Instant, question: Ask) -> Answer {
+        let present = self.leader.as_ref().map(|(version, ..)| *version);
+        match question {
+            Ask::Read => {
+                let found = self.leader.as_ref();
+                Answer::Found(found.map(|(version, term, _)| (*version, term.clone())))
+            }
+            Ask::Write { term, expected } if expected == present => {
+                self.check_patience(now, &term);
+                let version = present.unwrap_or(0) + 1;
+                self.leader = Some((version, term, now));
+                Answer::Written(version)
+            }
+            Ask::Write { .. } => Answer::Conflict,
+        }
+    }
+
+    /// Only a leader that was silent is replaced.
+    fn check_patience(&mut self, now: Instant, term: &Term) {
+        let Some((_, last, at)) = &self.leader else {
+            return;
+        };
+        let silent = now.since(*at);
+        // Clocks differ a little, and haste outlasts the faults.
+        let times = self.scenario.leader_times(Instant::EPOCH);
+        let patience = times.patience.mul_f64(0.99);
+        if last.owner != term.owner && silent < patience {
+            let detail = format!("it was replaced {silent:?} after it wrote");
+            self.violate("a leader that lives is left alone", detail);
+        }
+    }
+
+    /// Whether a coordinator has opened the journal with this epoch.
+    pub(crate) fn has_opened(&self, epoch: Epoch) -> bool {
+        let records = self.journal.iter().flat_map(|batch| &batch.records);
+        let mut opened = records.filter_map(|record| match record {
+            Record::Opened { epoch, .. } => Some(*epoch),
+            _ => None,
+        });
+        opened.any(|known| known == epoch)
     }
 
     /// Put if absent; the same value again is the same put.

@@ -53,7 +53,7 @@ pub(crate) struct Worker {
     coordinator: usize,
     heard: Instant,
     registered: bool,
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     nodes: BTreeMap<WorkerId, NodeId>,
     running: BTreeMap<AttemptId, Running>,
     unacked: BTreeMap<AttemptId, Unacked>,
@@ -96,10 +96,7 @@ impl Worker {
         message: Message,
     ) {
         match message {
-            Message::Reign(epoch) if epoch >= self.epoch => {
-                self.follow(context, from, epoch);
-                self.registered = true;
-            }
+            Message::Alive(epoch) if epoch >= self.epoch => self.follow(context, from, epoch),
             Message::RegisterAgain(epoch) if epoch >= self.epoch => self.registered = false,
             Message::Order { epoch, body, nodes } if epoch >= self.epoch => {
                 self.follow(context, from, epoch);
@@ -175,6 +172,7 @@ impl Worker {
                     running.fetch_at = running.fetch_at.min(context.now);
                 }
             }
+            ToWorker::Welcome => self.registered = true,
             ToWorker::Released => {}
             ToWorker::Close => {
                 self.running.clear();

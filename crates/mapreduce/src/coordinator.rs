@@ -92,12 +92,12 @@ async fn lead(
         .await
         .context("the coordinator's store can't be opened")?;
     let owner = random();
-    let leader = leader::Leader::new(store.clone(), owner, local);
     let mut deposed = None;
     if several {
         // An embedded store is one process's alone: nobody else could lead.
-        let version = leader.acquire().await?;
-        deposed = Some(leader.keep(version));
+        let mut leader = leader::Leader::new(store.clone(), owner, local);
+        leader.acquire().await?;
+        deposed = Some(leader.keep());
     }
     let driver = Driver::open(store.clone(), config.registry, owner, inputs).await?;
     // Waiting connections learn it; there may be none.

@@ -89,44 +89,67 @@ pub async fn run(config: WorkerConfig, leave: impl Future<Output = ()>) -> Resul
 /// Connects, works, and connects again.
 async fn attend(worker: &mut Worker, leave: impl Future<Output = ()>) -> Result<(), Error> {
     let mut leave = pin!(leave);
+    let mut search = Search {
+        first: 0,
+        since: Instant::now(),
+    };
     loop {
         let connected = tokio::select! {
-            connected = connect(&worker.config) => connected?,
+            connected = connect(&worker.config, &mut search) => connected?,
             // Nobody to say goodbye to.
             () = &mut leave, if !worker.draining => return Ok(()),
         };
-        let Some(mut client) = connected else {
-            continue;
-        };
+        let mut client = connected;
         match worker.session(&mut client, leave.as_mut()).await {
             Ok(End::Left) => return Ok(()),
             Ok(End::Disconnected) => tracing::info!("the connection to the coordinator ended"),
             Err(error) => tracing::info!("the connection to the coordinator: {}", error.line()),
         }
+        if core::mem::take(&mut worker.was_accepted) {
+            search.since = Instant::now();
+        } else {
+            // It stands by, perhaps.
+            search.first += 1;
+        }
         sleep(limits::CONNECT_BACKOFF.0).await;
     }
 }
 
-/// The first coordinator that can be reached.
-async fn connect(config: &WorkerConfig) -> Result<Option<CoordinatorClient<Channel>>, Error> {
-    let since = Instant::now();
+/// The search for a coordinator that accepts this worker.
+struct Search {
+    /// The address to try first; goes round.
+    first: usize,
+    since: Instant,
+}
+
+/// The next coordinator that can be reached. Whether it leads is its own to say.
+async fn connect(
+    config: &WorkerConfig,
+    search: &mut Search,
+) -> Result<CoordinatorClient<Channel>, Error> {
     let (mut pause, longest) = limits::CONNECT_BACKOFF;
+    let count = config.coordinators.len();
     loop {
         let mut last = None;
-        for address in &config.coordinators {
+        let late = search.since.elapsed() >= config.patience;
+        for at in search.first..search.first + count {
+            let address = &config.coordinators[at % count];
             match dial(address).await {
+                // It was tried for long enough.
+                Ok(_) if late => {}
                 Ok(channel) => {
                     let client = CoordinatorClient::new(channel)
                         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
                         .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
-                    return Ok(Some(client));
+                    search.first = at % count;
+                    return Ok(client);
                 }
                 Err(error) => last = Some(error),
             }
         }
-        if since.elapsed() >= config.patience {
+        if late {
             let error = Error::new(format!(
-                "no coordinator at {} for {} s",
+                "no coordinator at {} accepted this worker for {} s",
                 config.coordinators.join(", "),
                 config.patience.as_secs()
             ))

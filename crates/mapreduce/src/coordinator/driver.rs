@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::spec::{Details, JobRequest, JobSpec, State, Status, Summary, random, wall_ms};
 use crate::wire::encode;
-use crate::wire::v1::{CoordinatorMessage, Envelope, Hello, Reign, coordinator_message};
+use crate::wire::v1::{CoordinatorMessage, Envelope, Hello, coordinator_message};
 
 /// Where answers for one worker go.
 pub(crate) type ToWorkerSender = mpsc::Sender<Result<CoordinatorMessage, tonic::Status>>;
@@ -211,13 +211,8 @@ impl Driver {
         let mut job = Job::open(config, spec.plan, &journal, self.owner, now);
         let mut history = History::open(&publish::meta_dir(&spec.request.output));
         history.add(What::Opened(job.epoch().0));
-        let reign = coordinator_message::Kind::Reign(Reign {
-            job: spec.id.clone(),
-            epoch: job.epoch().0,
-        });
         for (id, peer) in &mut self.peers {
             history.add(What::Named(id.to_string(), peer.name.clone()));
-            send(peer, reign.clone());
             register(&mut job, now, *id, peer, &spec.id);
         }
         let attempts_dir = publish::attempts_dir(&spec.request.output);
@@ -319,11 +314,6 @@ impl Driver {
         if let Some(current) = &mut self.current {
             let named = What::Named(id.to_string(), peer.name.clone());
             current.history.add(named);
-            let reign = Reign {
-                job: current.spec.id.clone(),
-                epoch: current.job.epoch().0,
-            };
-            send(&peer, coordinator_message::Kind::Reign(reign));
             register(&mut current.job, now, id, &peer, &current.spec.id);
         }
         self.close_others(&peer);
@@ -375,7 +365,7 @@ impl Driver {
             return;
         }
         match current.job.on_message(now, worker, epoch, message) {
-            Heard::Yes | Heard::Stale => {}
+            Heard::Yes | Heard::Early | Heard::Stale => {}
             Heard::Unregistered => {
                 // It was silent and is lost. With its connection closed it comes back and says
                 // what it has.

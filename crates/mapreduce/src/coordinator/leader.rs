@@ -1,15 +1,13 @@
-//! Who leads, where several coordinators share a database.
-//!
-//! The leader writes one key again and again, each time on the condition that it is as it left
-//! it. A standby that sees it unchanged for long takes it. That alone would not keep the old
-//! leader from acting; the epoch in each job's journal does.
+//! Who leads, where several coordinators share a database: [`Leadership`] decides, this asks
+//! the store.
 
 use std::net::SocketAddr;
 
 use kv::store::{Expected, Store};
-use serde::{Deserialize, Serialize};
+use mapreduce_core::{Answer, Ask, LeaderTimes, Leadership, Standing, Term};
+use stdx::Instant;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{self, sleep};
 
 use crate::error::{Context as _, Error};
 use crate::limits;
@@ -17,111 +15,111 @@ use crate::wire;
 
 const KEY: &[u8] = b"mr/leader";
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Term {
-    owner: u64,
-    address: String,
-    renewed: u64,
-}
-
 /// One who would lead.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Leader {
     store: Store,
-    owner: u64,
-    address: String,
+    clock: time::Instant,
+    leadership: Leadership,
+    /// Since when the store has given no answer, and what it said.
+    failing: Option<(time::Instant, Error)>,
 }
 
 impl Leader {
     pub(crate) fn new(store: Store, owner: u64, address: SocketAddr) -> Self {
-        let address = address.to_string();
+        let clock = time::Instant::now();
+        let times = LeaderTimes::new(limits::LEADER_RENEW, limits::LEADER_PATIENCE);
+        let leadership = Leadership::new(owner, address.to_string(), times, now(clock));
         Self {
             store,
-            owner,
-            address,
+            clock,
+            leadership,
+            failing: None,
         }
     }
 
-    /// Waits until nobody else leads; returns the version of the key that says so.
-    pub(crate) async fn acquire(&self) -> Result<u64, Error> {
-        let mut seen = None;
-        loop {
-            let found = self.store.get(KEY).await.context("cannot see who leads")?;
-            let Some(found) = found else {
-                if let Some(version) = self.write(0, Expected::Absent).await? {
-                    return Ok(version);
-                }
-                continue;
-            };
-            let since = match seen {
-                Some((version, since)) if version == found.version => since,
-                _ => {
-                    let now = Instant::now();
-                    seen = Some((found.version, now));
-                    let term: Term = wire::decode(&found.value)?;
-                    tracing::info!(
-                        leader = term.address,
-                        "another coordinator leads: standing by"
-                    );
-                    now
-                }
-            };
-            if since.elapsed() >= limits::LEADER_PATIENCE
-                && let Some(version) = self.write(0, Expected::Version(found.version)).await?
+    /// Waits until nobody else leads.
+    pub(crate) async fn acquire(&mut self) -> Result<(), Error> {
+        let mut told = false;
+        while self.leadership.standing() == Standing::Waiting {
+            let answer = self.turn().await;
+            if let Some(Answer::Found(Some((_, term)))) = answer
+                && !told
             {
-                return Ok(version);
+                told = true;
+                let leader = term.address;
+                tracing::info!(leader, "another coordinator leads: standing by");
             }
-            sleep(limits::LEADER_RENEW / 2).await;
+            let since = self.failing.as_ref().map(|(since, _)| *since);
+            if since.is_some_and(|since| since.elapsed() > limits::STORE_OPENS)
+                && let Some((_, error)) = self.failing.take()
+            {
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     /// Says again and again that this one leads; the task ends when it doesn't any more.
-    pub(crate) fn keep(&self, mut version: u64) -> JoinHandle<Error> {
-        let leader = self.clone();
+    pub(crate) fn keep(mut self) -> JoinHandle<Error> {
         tokio::spawn(async move {
-            let mut failing: Option<Instant> = None;
-            for renewed in 1.. {
-                sleep(limits::LEADER_RENEW).await;
-                match leader.write(renewed, Expected::Version(version)).await {
-                    Ok(Some(next)) => {
-                        version = next;
-                        failing = None;
-                    }
-                    Ok(None) => match leader.own_version().await {
-                        // An earlier try of ours arrived after all.
-                        Ok(Some(now)) => version = now,
-                        Ok(None) => return Error::new("another coordinator took over"),
-                        Err(error) => tracing::warn!("{}", error.line()),
-                    },
-                    Err(error) => {
-                        let since = *failing.get_or_insert_with(Instant::now);
-                        if since.elapsed() > limits::LEADER_PATIENCE {
-                            return error;
-                        }
-                    }
-                }
+            while self.leadership.standing() == Standing::Leads {
+                self.turn().await;
             }
-            Error::new("the leadership ended")
+            match self.failing.take() {
+                Some((_, error)) => error,
+                None => Error::new("another coordinator took over"),
+            }
         })
     }
 
-    async fn own_version(&self) -> Result<Option<u64>, Error> {
-        let found = self.store.get(KEY).await.context("cannot see who leads")?;
-        let Some(found) = found else {
-            return Ok(None);
+    /// Waits for the next question, asks it, and takes in the answer.
+    async fn turn(&mut self) -> Option<Answer> {
+        if let Some(at) = self.leadership.poll_timeout() {
+            sleep(at.since(now(self.clock))).await;
+        }
+        let ask = self.leadership.poll_ask(now(self.clock))?;
+        // An answer that comes too late to be of use is not waited for.
+        let asked = time::timeout(limits::LEADER_PATIENCE, self.ask(ask)).await;
+        let asked = asked.unwrap_or_else(|_| Err(Error::new("the store gives no answer")));
+        let answer = match asked {
+            Ok(answer) => {
+                self.failing = None;
+                answer
+            }
+            Err(error) => {
+                tracing::warn!("{}", error.line());
+                let since = self.failing.as_ref().map(|(since, _)| *since);
+                self.failing = Some((since.unwrap_or_else(time::Instant::now), error));
+                Answer::Failed
+            }
         };
-        let term: Term = wire::decode(&found.value)?;
-        Ok((term.owner == self.owner).then_some(found.version))
+        self.leadership.on_answer(now(self.clock), answer.clone());
+        Some(answer)
     }
 
-    async fn write(&self, renewed: u64, expected: Expected) -> Result<Option<u64>, Error> {
-        let term = Term {
-            owner: self.owner,
-            address: self.address.clone(),
-            renewed,
-        };
-        let value = wire::encode(&term)?;
-        let written = self.store.put_if(KEY, &value, expected).await;
-        Ok(written.context("cannot write who leads")?.ok())
+    async fn ask(&self, ask: Ask) -> Result<Answer, Error> {
+        match ask {
+            Ask::Read => {
+                let found = self.store.get(KEY).await.context("cannot see who leads")?;
+                let Some(found) = found else {
+                    return Ok(Answer::Found(None));
+                };
+                let term: Term = wire::decode(&found.value)?;
+                Ok(Answer::Found(Some((found.version, term))))
+            }
+            Ask::Write { term, expected } => {
+                let value = wire::encode(&term)?;
+                let expected = expected.map_or(Expected::Absent, Expected::Version);
+                let written = self.store.put_if(KEY, &value, expected).await;
+                let written = written.context("cannot write who leads")?;
+                Ok(written.map_or(Answer::Conflict, Answer::Written))
+            }
+        }
     }
+}
+
+fn now(clock: time::Instant) -> Instant {
+    let nanos = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    Instant::from_nanos(nanos.saturating_add(1))
 }

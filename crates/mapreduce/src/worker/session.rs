@@ -85,6 +85,8 @@ pub(crate) struct Worker {
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) draining: bool,
     drain_until: Option<Instant>,
+    /// Whether a coordinator took the last connection.
+    pub(crate) was_accepted: bool,
     channels: Arc<Channels>,
     running: HashMap<Key, Running>,
     unacked: HashMap<Key, Unacked>,
@@ -109,6 +111,7 @@ impl Worker {
             outputs: Arc::default(),
             draining: false,
             drain_until: None,
+            was_accepted: false,
             channels: Arc::default(),
             running: HashMap::new(),
             unacked: HashMap::new(),
@@ -134,6 +137,7 @@ impl Worker {
             .await
             .context("the coordinator refused")?
             .into_inner();
+        self.was_accepted = true;
         for report in self.unacked.values_mut() {
             report.sent = None;
         }
@@ -207,10 +211,6 @@ impl Worker {
 
     fn on_message(&mut self, message: CoordinatorMessage) -> Result<Next, Error> {
         match message.kind {
-            Some(coordinator_message::Kind::Reign(reign)) => {
-                let epoch = self.epochs.entry(reign.job).or_default();
-                *epoch = (*epoch).max(Epoch(reign.epoch));
-            }
             Some(coordinator_message::Kind::Envelope(envelope)) => {
                 let epoch = self.epochs.entry(envelope.job.clone()).or_default();
                 if Epoch(envelope.epoch) < *epoch {
@@ -229,6 +229,11 @@ impl Worker {
     fn obey(&mut self, job: &str, message: ToWorker, details: &[u8]) -> Result<Next, Error> {
         let key = |attempt| (job.to_owned(), attempt);
         match message {
+            ToWorker::Welcome => {
+                // What was said in an earlier reign was not heard.
+                let reports = self.unacked.iter_mut().filter(|(key, _)| key.0 == job);
+                reports.for_each(|(_, report)| report.sent = None);
+            }
             ToWorker::Assign(assignment) => {
                 let details: Details = decode(details)?;
                 self.start(job, &assignment, details);
