@@ -23,10 +23,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     job: JobArgs,
     /// How many worker processes [default: the number of processors]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     workers: Option<u32>,
     /// Tasks that each of them executes at once
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     slots: u32,
 }
 
@@ -57,11 +57,17 @@ pub(crate) async fn submit(args: SubmitArgs, program: &Program) -> Result<ExitCo
 
 pub(crate) async fn run(args: RunArgs, program: Program) -> Result<ExitCode, Error> {
     let started = Instant::now();
-    let workers = args.workers.unwrap_or_else(processors).max(1);
-    let slots = args.slots.max(1);
+    let workers = args.workers.unwrap_or_else(processors);
+    let slots = args.slots;
     let request = args
         .job
         .into_request(&program.registry, workers.saturating_mul(slots))?;
+    if request.output.exists() && !request.output.is_dir() {
+        let output = request.output.display();
+        return Err(Error::new(format!(
+            "the output {output} is not a directory"
+        )));
+    }
     let meta = publish::meta_dir(&request.output);
     let made = !request.output.exists();
     let (state, work) = (meta.join("state"), meta.join("work"));

@@ -40,7 +40,7 @@ pub(crate) struct WorkerArgs {
     #[command(flatten)]
     to: To,
     /// Tasks that are executed at once [default: the number of processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     slots: Option<u32>,
     /// Where other workers fetch from this one; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
@@ -88,7 +88,7 @@ pub(crate) async fn coordinator(
 }
 
 pub(crate) async fn worker(args: WorkerArgs, program: Program) -> Result<ExitCode, Error> {
-    let slots = args.slots.unwrap_or_else(processors).max(1);
+    let slots = args.slots.unwrap_or_else(processors);
     let config = WorkerConfig {
         coordinators: args.to.coordinator,
         slots,

@@ -263,6 +263,11 @@ pub(crate) fn plan(mut request: JobRequest, registry: &Registry) -> Result<JobSp
         let max = data_limits::PARTITIONS_MAX;
         return Err(Error::new(format!("--reduces must be 1 to {max}")));
     }
+    let least = data_limits::MEMORY_BYTES_MIN;
+    if request.options.memory_bytes < least {
+        let least = stdx::ByteSize::bytes(least);
+        return Err(Error::new(format!("--memory must be {least} or more")));
+    }
     if !request.output.is_absolute() {
         return Err(Error::new("the output directory must be an absolute path"));
     }

@@ -78,3 +78,17 @@ fn workers_that_die_again_and_again_end_the_job() {
     let known = text.contains("workers were lost") || text.contains("no worker for");
     assert!(known, "{text}");
 }
+
+#[test]
+fn limits_that_make_no_sense_are_refused_at_once() {
+    let lab = Lab::new(1);
+    let text = failed(&lab.run("words", &["--workers", "0"]));
+    assert!(text.contains("--workers"), "{text}");
+    let text = failed(&lab.run("words", &["--workers", "1", "--memory", "1 KiB"]));
+    assert!(text.contains("--memory must be 4 MiB or more"), "{text}");
+    assert!(!lab.output().exists(), "nothing is left behind");
+    fs::write(lab.output(), "mine").unwrap();
+    let text = failed(&lab.run("words", &["--workers", "1"]));
+    assert!(text.contains("is not a directory"), "{text}");
+    assert!(!text.contains("cannot remove"), "{text}");
+}
