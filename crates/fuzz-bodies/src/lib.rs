@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 26] = [
     Target {
         name: "wal_recover",
         run: wal::fuzz_recover,
@@ -78,6 +78,11 @@ pub const TARGETS: [Target; 25] = [
         name: "mapreduce_run",
         run: mapreduce_data::fuzz::extent,
         samples: mapreduce_data::fuzz::extent_samples,
+    },
+    Target {
+        name: "mapreduce_jobs",
+        run: mapreduce::fuzz::jobs,
+        samples: mapreduce::fuzz::samples,
     },
     Target {
         name: "mapreduce_streaming",

@@ -15,6 +15,8 @@ pub mod cli;
 pub mod client;
 pub mod coordinator;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 mod spec;
 mod timeline;

@@ -273,6 +273,7 @@ const LAYERS: &[Layer] = &[
             "kv-core",
             "kv-proto",
             "lsp-core",
+            "mapreduce",
             "mapreduce-data",
             "miner-core",
             "prost",

@@ -99,6 +99,7 @@ targets! {
     lsp_codec
     lsp_endpoint
     mapreduce_run
+    mapreduce_jobs
     mapreduce_streaming
     mapreduce_inputs
     mapreduce_parquet
