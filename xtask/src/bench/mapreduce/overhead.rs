@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::bench::mapreduce::kontiki::{Job, Runner, What};
 use crate::bench::mapreduce::{Bench, Pace, System, data, median_of, outputs, rounds, timed};
@@ -13,7 +13,9 @@ use crate::bench::report::{Row, median};
 
 pub(super) const METHOD: &str = "Overhead: a job over files of one line each, its seconds less those of \
 a job over one such file, for each\nfurther task. Faults: a worker gets SIGKILL after half of the time \
-that the sort takes undisturbed; the\nfigure is what the job then takes longer.";
+that the sort takes undisturbed; the\nfigure is what the job then takes longer. One of four workers is \
+stopped (SIGSTOP) for 90 of every 100 ms, so\nthat it is ten times slower; the figure is the time over that of \
+the undisturbed job with four workers.";
 
 const FILES: u32 = 200;
 
@@ -79,60 +81,127 @@ pub(super) fn rows(bench: &Bench<'_>) -> Result<Vec<Row>> {
         },
     ];
     rows.push(killed(bench)?);
+    rows.push(slow(bench)?);
     Ok(rows)
 }
 
-/// How much longer a job takes when a worker is killed in its middle.
-fn killed(bench: &Bench<'_>) -> Result<Row> {
+/// How a sort is disturbed.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    None,
+    /// A worker is killed after this.
+    Kill(Duration),
+    /// A worker is stopped for 90 of every 100 ms.
+    Slow,
+}
+
+/// Sorts, and says how many seconds it took.
+fn sort(bench: &Bench<'_>, name: &str, workers: u32, fault: Fault) -> Result<f64> {
+    let Runner::Processes(kontiki) = &bench.kontiki else {
+        bail!("there are no processes");
+    };
     let count = if bench.args.quick {
         1_000_000
     } else {
         10_000_000
     };
     let input = data::records(&bench.dir, count)?;
-    let (mut quiet, mut over) = (Vec::new(), Vec::new());
-    let run = |name: &str, kill_after: Option<Duration>| -> Result<f64> {
-        let output = bench.fresh(name)?;
-        let job = Job {
-            what: What::Builtin("sort", None),
-            input: &input,
-            output: &output,
-            reduces: 8,
-            memory_mib: 256,
-            split_mib: 64,
-        };
-        let started = Instant::now();
-        let mut child = job
-            .command(&bench.kontiki)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        if let Some(pause) = kill_after {
+    let output = bench.fresh(name)?;
+    let mut command = Command::new(kontiki);
+    command.args(["mr", "run", "sort", "--slots", "1", "--reduces", "8"]);
+    command.args(["--memory", "256 MiB", "--split-size", "32 MiB"]);
+    command.args(["--workers", &workers.to_string()]);
+    command
+        .arg("--input")
+        .arg(&input)
+        .arg("--output")
+        .arg(&output);
+    let started = Instant::now();
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    match fault {
+        Fault::None => {}
+        Fault::Kill(pause) => {
             thread::sleep(pause);
             let worker = worker_of(child.id()).context("no worker was found to be killed")?;
-            let killed = Command::new("kill")
-                .args(["-9", &worker.to_string()])
-                .status()?;
-            ensure!(killed.success(), "the worker was gone already");
+            ensure!(signal(worker, "-KILL")?, "the worker was gone already");
         }
-        ensure!(child.wait()?.success(), "the job failed");
-        Ok(started.elapsed().as_secs_f64())
-    };
-    for _ in 0..bench.args.rounds {
-        let undisturbed = run("faults-quiet", None)?;
-        let disturbed = run(
-            "faults-killed",
-            Some(Duration::from_secs_f64(undisturbed / 2.0)),
-        )?;
-        eprintln!("  a worker killed: {undisturbed:.3} s, then {disturbed:.3} s");
-        let bytes = |name: &str| -> Result<Vec<Vec<u8>>> {
-            let files = outputs(&bench.dir.join(name), "mr-out-")?;
-            files.iter().map(|file| Ok(fs::read(file)?)).collect()
-        };
+        Fault::Slow => {
+            let worker = loop {
+                ensure!(child.try_wait()?.is_none(), "no worker was found");
+                if let Some(worker) = worker_of(child.id()) {
+                    break worker;
+                }
+                thread::sleep(Duration::from_millis(5));
+            };
+            while child.try_wait()?.is_none() && signal(worker, "-STOP")? {
+                thread::sleep(Duration::from_millis(90));
+                signal(worker, "-CONT")?;
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+    ensure!(child.wait()?.success(), "the job failed");
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// Sends a signal; false if the process is gone.
+fn signal(process: u32, name: &str) -> Result<bool> {
+    let mut kill = Command::new("kill");
+    kill.args([name, &process.to_string()])
+        .stderr(Stdio::null());
+    Ok(kill.status()?.success())
+}
+
+/// The output must not show what happened.
+fn same_output(bench: &Bench<'_>, one: &str, other: &str) -> Result<()> {
+    let (one, other) = (bench.dir.join(one), bench.dir.join(other));
+    let (first, second) = (outputs(&one, "mr-out-")?, outputs(&other, "mr-out-")?);
+    ensure!(
+        !first.is_empty() && first.len() == second.len(),
+        "files are missing"
+    );
+    for (first, second) in first.iter().zip(&second) {
         ensure!(
-            bytes("faults-quiet")? == bytes("faults-killed")?,
-            "the killed worker shows in the output"
+            fs::read(first)? == fs::read(second)?,
+            "the fault shows in the output"
         );
+    }
+    Ok(())
+}
+
+/// How much longer a job takes with one of four workers ten times slower.
+fn slow(bench: &Bench<'_>) -> Result<Row> {
+    let (mut quiet, mut slowed) = (Vec::new(), Vec::new());
+    for _ in 0..bench.args.rounds {
+        quiet.push(sort(bench, "faults-quiet", 4, Fault::None)?);
+        slowed.push(sort(bench, "faults-slow", 4, Fault::Slow)?);
+        eprintln!("  a slow worker: {quiet:.3?} s undisturbed, {slowed:.3?} s");
+        same_output(bench, "faults-quiet", "faults-slow")?;
+    }
+    let times = median(slowed).zip(median(quiet));
+    let times = times.map(|(slowed, quiet)| slowed / quiet);
+    Ok(Row {
+        what: "sort by four workers, one of them ten times slower".to_owned(),
+        kontiki: times,
+        unit: "x the undisturbed time".to_owned(),
+        aim: "<= 1.3".to_owned(),
+        met: times.map(|times| times <= 1.3),
+        ..Row::default()
+    })
+}
+
+/// How much longer a job takes when a worker is killed in its middle.
+fn killed(bench: &Bench<'_>) -> Result<Row> {
+    let (mut quiet, mut over) = (Vec::new(), Vec::new());
+    for _ in 0..bench.args.rounds {
+        let undisturbed = sort(bench, "faults-quiet", 2, Fault::None)?;
+        let half = Duration::from_secs_f64(undisturbed / 2.0);
+        let disturbed = sort(bench, "faults-killed", 2, Fault::Kill(half))?;
+        eprintln!("  a worker killed: {undisturbed:.3} s, then {disturbed:.3} s");
+        same_output(bench, "faults-quiet", "faults-killed")?;
         quiet.push(undisturbed);
         over.push(disturbed - undisturbed);
     }
