@@ -105,12 +105,16 @@ pub enum Standing {
     Deposed,
 }
 
+/// The version that the key must have to be taken; none if it must be absent.
+#[derive(Clone, Copy, Debug)]
+struct Condition(Option<u64>);
+
 #[derive(Clone, Debug)]
 enum State {
     /// The version that was seen last, and since when; and the condition on which to take it.
     Waiting {
         seen: Option<(u64, Instant)>,
-        take: Option<Option<u64>>,
+        take: Option<Condition>,
     },
     Leading {
         version: u64,
@@ -166,7 +170,7 @@ impl Leadership {
         let ask = match self.state {
             State::Waiting { take: None, .. } | State::Leading { doubt: true, .. } => Ask::Read,
             State::Waiting {
-                take: Some(expected),
+                take: Some(Condition(expected)),
                 ..
             } => Ask::Write {
                 term: self.term(0),
@@ -204,7 +208,7 @@ impl Leadership {
         asked: Instant,
         answer: Answer,
         seen: Option<(u64, Instant)>,
-        take: Option<Option<u64>>,
+        take: Option<Condition>,
     ) {
         let again = now.after(self.times.renew / 2);
         let mut wait = |seen, take| self.state = State::Waiting { seen, take };
@@ -214,14 +218,14 @@ impl Leadership {
             (Answer::Found(Some((version, term))), _) if term.owner == self.owner => {
                 self.lead(version, term.renewed, asked);
             }
-            (Answer::Found(None), _) => wait(None, Some(None)),
+            (Answer::Found(None), _) => wait(None, Some(Condition(None))),
             (Answer::Found(Some((version, _))), _) => {
                 let since = seen.filter(|(known, _)| *known == version);
                 let since = since.map_or(now, |(_, since)| since);
                 let due = now >= since.after(self.times.patience) || self.is_impatient();
                 self.state = State::Waiting {
                     seen: Some((version, since)),
-                    take: due.then_some(Some(version)),
+                    take: due.then_some(Condition(Some(version))),
                 };
                 if !due {
                     self.ask_at = again;

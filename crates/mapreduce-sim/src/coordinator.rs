@@ -44,8 +44,8 @@ impl Coordinator {
         let mut coordinator = Self {
             scenario: scenario.clone(),
             owner,
-            leadership: leadership(scenario, owner, context.now),
-            hasty: scenario.is_hasty(context.now),
+            leadership: leadership(scenario, owner, context),
+            hasty: scenario.is_hasty(context.reference()),
             leading: None,
             job: None,
             outcome: None,
@@ -174,23 +174,24 @@ impl Coordinator {
 
     /// Leads, waits for its turn, or begins again as another one.
     fn lead(&mut self, context: &mut Context<'_, Message>) {
-        let now = context.now;
+        // The faults end at a time of the world; clocks differ.
+        let (now, world) = (context.now, context.reference());
         if self.job.as_ref().is_some_and(Job::is_fenced) {
             self.leadership.resign();
         }
-        let calms = self.hasty && !self.scenario.is_hasty(now);
+        let calms = self.hasty && !self.scenario.is_hasty(world);
         let waits = self.leadership.standing() == Standing::Waiting;
         if self.leadership.standing() == Standing::Deposed || waits && calms {
             // Its memory of the job is worth nothing; its successor may die, though.
             context.trace("deposed", &[], String::new);
             self.owner = context.prng.next_u64();
-            self.leadership = leadership(&self.scenario, self.owner, now);
-            self.hasty = self.scenario.is_hasty(now);
+            self.leadership = leadership(&self.scenario, self.owner, context);
+            self.hasty = self.scenario.is_hasty(world);
             self.leading = None;
         }
         let leads = self.leadership.standing() == Standing::Leads;
         let fenced = self.job.as_ref().is_some_and(Job::is_fenced);
-        if !leads && (fenced || !self.scenario.is_deaf(now)) {
+        if !leads && (fenced || !self.scenario.is_deaf(world)) {
             self.job = None;
             self.loading = None;
             self.writing = None;
@@ -277,8 +278,9 @@ impl Coordinator {
     }
 }
 
-fn leadership(scenario: &Scenario, owner: u64, now: Instant) -> Leadership {
-    Leadership::new(owner, String::new(), scenario.leader_times(now), now)
+fn leadership(scenario: &Scenario, owner: u64, context: &Context<'_, Message>) -> Leadership {
+    let times = scenario.leader_times(context.reference());
+    Leadership::new(owner, String::new(), times, context.now)
 }
 
 pub(crate) fn file_name(

@@ -26,9 +26,10 @@ const PLAN: Plan = Plan {
 /// Lines of one input.
 const LINES_MAX: usize = 200;
 
-/// Bytes as a protobuf message, and lines of JSON as batches of a journal, as messages of
-/// workers, as jobs: each is refused, or taken without a panic; and a job that ends well on such
-/// messages has a receipt that adds up.
+/// Whatever comes is refused, or taken without a panic.
+///
+/// The bytes are a protobuf message, or lines of JSON: batches of a journal, messages of workers,
+/// jobs. A job that ends well on such messages has a receipt that adds up.
 ///
 /// # Panics
 ///
