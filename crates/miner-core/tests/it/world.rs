@@ -318,6 +318,8 @@ impl World {
                 }
             }
             Event::Checked(check, best) => self.pool.on_checked(now, check, best),
+            // One that an earlier one has overtaken is stale, and must not arm another.
+            Event::Timer if self.timer != Some(now) => {}
             Event::Timer => {
                 self.timer = None;
                 self.pool.on_timeout(now);
@@ -442,10 +444,10 @@ impl World {
                 }
             }
         }
-        let next = self.pool.poll_timeout();
+        let next = self.pool.poll_timeout().map(|next| next.max(self.now));
         if let Some(next) = next.filter(|next| self.timer.is_none_or(|timer| *next < timer)) {
             self.timer = Some(next);
-            self.events.push(next.max(self.now), Event::Timer);
+            self.events.push(next, Event::Timer);
         }
     }
 
