@@ -44,7 +44,7 @@ pub(crate) fn run(programs: &Programs, quick: bool) -> Result<Restarted> {
             "  note: the log stays at {log_bytes} bytes: the node cuts it before it is larger"
         );
     }
-    running.kill();
+    running.kill()?;
     let began = Instant::now();
     programs.start_again(&mut running)?;
     let port = running

@@ -86,15 +86,20 @@ impl Running {
         pids
     }
 
-    /// Kills every process as a crash would, and leaves the data.
-    pub(crate) fn kill(&mut self) {
+    /// Kills every process as a crash would, and leaves the data. Returns when none listens any
+    /// more: the nodes of `kontiki up` end after it.
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.servers.clear();
+        let base = self.base_port;
+        wait_until("the end of what was killed", || Ok(are_free(base)))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.kill();
+        if let Err(error) = self.kill() {
+            eprintln!("warning: {error:#}");
+        }
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             eprintln!("warning: {}: {error}", self.directory.display());
         }
@@ -221,11 +226,15 @@ impl Programs {
 
 /// The first of a block of ports that nobody listens on now: other programs may run here, too.
 fn free_ports() -> Result<u16> {
-    let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     (24_100..32_000)
         .step_by(100)
-        .find(|&base| (base..base + PORTS).all(is_free))
+        .find(|&base| are_free(base))
         .context("no block of free ports between 24100 and 32000")
+}
+
+/// Whether nobody listens on a system's ports.
+fn are_free(base: u16) -> bool {
+    (base..base + PORTS).all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
 }
 
 fn start_etcd(running: &mut Running) -> Result<()> {
